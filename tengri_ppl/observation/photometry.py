@@ -11,6 +11,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import DataError, ParameterError, suggest
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 #: What `Photometry` takes for a band: a filter, a name, or (name, wave [Angstrom], transmission).
-FilterLike: TypeAlias = Filter | str | tuple[str, np.ndarray, np.ndarray]
+FilterLike: TypeAlias = Filter | str | tuple[str, npt.ArrayLike, npt.ArrayLike]
 
 # Share of a band's integral that may be cut off at either end of its support.
 _WING = 1e-7
