@@ -1,0 +1,284 @@
+"""Simple stellar populations: the data structure, and its reader with the checks it needs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from tengri_ppl._resources import resource_path
+from tengri_ppl.errors import DataError, suggest
+from tengri_ppl.physics.constants import LSUN_FSPS_ERG_S
+
+__all__ = ["DEFAULT_SSP", "SSPData", "load_ssp_data"]
+
+#: The grid that ships with the package.
+DEFAULT_SSP = "ssp/bc03_miles.h5"
+#: Solar metallicity of files that do not say theirs (FSPS with MIST isochrones, as DSPS uses it).
+_DEFAULT_ZSUN = 0.0142
+_AXES = ("ssp_lgmet", "ssp_lg_age_gyr", "ssp_wave")
+_REQUIRED = (*_AXES, "ssp_flux")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SSPData:
+    """A grid of simple stellar populations in metallicity, age and wavelength.
+
+    The arrays are leaves of the pytree, the rest is static.
+
+    Attributes
+    ----------
+    ssp_flux : (n_met, n_age, n_wave) array
+        Luminosity per mass formed [Lsun/Hz/Msun].
+    ssp_lg_age_gyr : (n_age,) array
+        log10 of the age [Gyr]; the first may be ``-inf`` (age 0).
+    ssp_lgmet : (n_met,) array
+        log10 of the metal mass fraction Z.
+    ssp_wave : (n_wave,) array
+        Wavelength [Angstrom].
+    ssp_mass_remaining : (n_met, n_age) array, or None
+        Surviving stellar mass per mass formed, where the file has it.
+    name : str
+        Name of the library.
+    imf : str
+        Initial mass function, ``"unknown"`` if the file does not say.
+    lsun_erg_s : float
+        Solar luminosity that the flux is in [erg/s].
+    zsun : float
+        Solar metal mass fraction of the library.
+    has_nebular : bool
+        Whether the flux has nebular emission in it already.
+    sha256 : str
+        Checksum of the file.
+    """
+
+    ssp_flux: ArrayLike
+    ssp_lg_age_gyr: ArrayLike
+    ssp_lgmet: ArrayLike
+    ssp_wave: ArrayLike
+    ssp_mass_remaining: ArrayLike | None
+    name: str = field(metadata={"static": True})
+    imf: str = field(metadata={"static": True})
+    lsun_erg_s: float = field(metadata={"static": True})
+    zsun: float = field(metadata={"static": True})
+    has_nebular: bool = field(metadata={"static": True})
+    sha256: str = field(metadata={"static": True})
+
+
+def load_ssp_data(path: str | Path | None = None) -> SSPData:
+    """Read simple stellar populations from an HDF5 file in the layout of DSPS.
+
+    The file holds ``ssp_lgmet``, ``ssp_lg_age_gyr``, ``ssp_wave`` and ``ssp_flux`` as described in
+    `SSPData`, optionally ``ssp_mass_remaining``, and optionally the attributes ``name``, ``imf``,
+    ``lsun_erg_s``, ``zsun`` and ``has_nebular``.
+
+    Files made for DSPS (Hearin et al. 2023) have no attributes. They come from FSPS, so the
+    defaults are FSPS's solar luminosity, 3.839e33 erg/s, and the solar metallicity of its MIST
+    isochrones, 0.0142; ``wNE`` in the file name says that nebular emission is in the flux.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The file; without it, the BC03-MILES grid that ships with the package.
+
+    Returns
+    -------
+    SSPData
+        The arrays are NumPy arrays: the axes in float64, the flux in the precision of the file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or is not HDF5, or if a dataset is missing or has the wrong shape,
+        unit or order, or values that are not finite or are negative.
+    """
+    path = resource_path(DEFAULT_SSP) if path is None else Path(path).expanduser()
+    digest = _checked_digest(path)
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {name: _read(file, name, path) for name in _REQUIRED}
+            mass = _read(file, "ssp_mass_remaining", path) if "ssp_mass_remaining" in file else None
+            attributes = dict(file.attrs)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); is it complete?") from error
+    lgmet, lg_age, wave = (arrays[name].astype(np.float64) for name in _AXES)
+    flux = arrays["ssp_flux"]
+    _check_wave(wave, path)
+    _check_age(lg_age, path)
+    _check_metallicity(lgmet, path)
+    _check_flux(flux, (len(lgmet), len(lg_age), len(wave)), path)
+    if mass is not None:
+        _check_mass(mass, flux.shape[:2], path)
+    return SSPData(
+        ssp_flux=flux,
+        ssp_lg_age_gyr=lg_age,
+        ssp_lgmet=lgmet,
+        ssp_wave=wave,
+        ssp_mass_remaining=mass,
+        name=_text(attributes.get("name", path.stem)),
+        imf=_text(attributes.get("imf", "unknown")),
+        lsun_erg_s=_positive(attributes, "lsun_erg_s", LSUN_FSPS_ERG_S, path),
+        zsun=_positive(attributes, "zsun", _DEFAULT_ZSUN, path),
+        has_nebular=bool(attributes.get("has_nebular", "wne" in path.stem.lower())),
+        sha256=digest,
+    )
+
+
+def _checked_digest(path: Path) -> str:
+    """Return the file's sha256; refuse what is not an HDF5 file."""
+    if not path.is_file():
+        raise DataError(
+            f"the SSP file {str(path)!r} does not exist; give the path of an HDF5 file in the "
+            "layout of DSPS, or no path for the grid that ships with tengri_ppl"
+        )
+    if not h5py.is_hdf5(path):
+        raise DataError(
+            f"{path} is not an HDF5 file; SSPs are read from HDF5 files in the layout of DSPS "
+            f"with the datasets {', '.join(_REQUIRED)}"
+        )
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read(file: h5py.File, name: str, path: Path) -> np.ndarray:
+    """Return one dataset as a floating-point array."""
+    if name not in file or not isinstance(file[name], h5py.Dataset):
+        raise DataError(
+            f"{path} has no dataset {name!r}; it holds {', '.join(sorted(file)) or 'nothing'}"
+            + suggest(name, file)
+        )
+    dataset = file[name]
+    if dataset.dtype.kind not in "fiu":
+        raise DataError(f"{name!r} in {path} has the type {dataset.dtype}; numbers are expected")
+    values = np.asarray(dataset[()])
+    dtype = np.float32 if values.dtype.kind == "f" and values.dtype.itemsize <= 4 else np.float64
+    return values.astype(dtype)
+
+
+def _check_axis(name: str, values: np.ndarray, path: Path) -> None:
+    """Refuse an axis that is not one-dimensional, finite and increasing."""
+    if values.ndim != 1 or len(values) < 2:
+        raise DataError(
+            f"{name!r} in {path} has the shape {values.shape}; an axis has one dimension and at "
+            "least two values"
+        )
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DataError(
+            f"{name!r} in {path} has {len(bad)} values that are not finite, the first at index "
+            f"{bad[0]} ({values[bad[0]]})"
+        )
+    bad = np.flatnonzero(np.diff(values) <= 0.0)
+    if len(bad):
+        raise DataError(
+            f"{name!r} in {path} must increase strictly, but {values[bad[0]]:g} at index {bad[0]} "
+            f"is followed by {values[bad[0] + 1]:g}"
+        )
+
+
+def _refuse_unit(name: str, values: np.ndarray, path: Path, expected: str, looks: str) -> None:
+    """Raise for an axis whose range does not fit its unit."""
+    raise DataError(
+        f"{name!r} in {path} runs from {values[0]:g} to {values[-1]:g}; {expected} is expected, "
+        f"this looks like {looks}"
+    )
+
+
+def _check_wave(wave: np.ndarray, path: Path) -> None:
+    """Check the wavelengths; a stellar grid in Angstrom reaches into the near infrared."""
+    _check_axis("ssp_wave", wave, path)
+    expected = "Angstrom"
+    if wave[0] <= 0.0:
+        _refuse_unit("ssp_wave", wave, path, expected, "a logarithm or an index")
+    if wave[-1] < 10.0 or (wave[0] < 0.3 and wave[-1] < 2e4):
+        _refuse_unit("ssp_wave", wave, path, expected, "micron (multiply by 1e4)")
+    if wave[-1] < 3000.0:
+        _refuse_unit("ssp_wave", wave, path, expected, "nm (multiply by 10)")
+
+
+def _check_age(lg_age: np.ndarray, path: Path) -> None:
+    """Check the ages; the first may be log10(0)."""
+    first = 1 if lg_age.ndim == 1 and len(lg_age) > 2 and lg_age[0] == -np.inf else 0
+    _check_axis("ssp_lg_age_gyr", lg_age[first:], path)
+    expected = "log10(age/Gyr)"
+    if lg_age[-1] > 3.0:
+        looks = "log10(age/yr) (subtract 9)" if lg_age[first] > 3.0 else "a linear age"
+        _refuse_unit("ssp_lg_age_gyr", lg_age, path, expected, looks)
+    if lg_age[first] >= 0.0:
+        _refuse_unit("ssp_lg_age_gyr", lg_age, path, expected, "a linear age, or log10(age/Myr)")
+
+
+def _check_metallicity(lgmet: np.ndarray, path: Path) -> None:
+    """Check the metallicities; no star has Z above 0.3."""
+    _check_axis("ssp_lgmet", lgmet, path)
+    expected = "log10(Z), the absolute metal mass fraction,"
+    if np.all(lgmet > 0.0):
+        _refuse_unit("ssp_lgmet", lgmet, path, expected, "Z or Z/Zsun (take the logarithm)")
+    if lgmet[-1] > -0.5:
+        looks = "log10(Z/Zsun) (add log10(Zsun))"
+        _refuse_unit("ssp_lgmet", lgmet, path, expected, looks)
+
+
+def _check_flux(flux: np.ndarray, shape: tuple[int, int, int], path: Path) -> None:
+    """Check the flux; per Angstrom or in erg/s its peak would be far above 1e-6."""
+    if flux.shape != shape:
+        raise DataError(
+            f"'ssp_flux' in {path} has the shape {flux.shape}; the axes "
+            f"(ssp_lgmet, ssp_lg_age_gyr, ssp_wave) have {shape}"
+        )
+    _check_values("ssp_flux", flux, path)
+    peak = float(flux.max())
+    if peak == 0.0:
+        raise DataError(f"'ssp_flux' in {path} is zero everywhere")
+    if peak > 1e-6:
+        looks = "a luminosity in erg/s (divide by Lsun)" if peak > 1e15 else "a flux per Angstrom"
+        raise DataError(
+            f"'ssp_flux' in {path} reaches {peak:.3g}; Lsun/Hz per Msun formed is expected, which "
+            f"stays far below 1e-6 for any population of stars: this looks like {looks}"
+        )
+
+
+def _check_mass(mass: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
+    """Check the surviving mass fractions."""
+    if mass.shape != shape:
+        raise DataError(
+            f"'ssp_mass_remaining' in {path} has the shape {mass.shape}; the axes "
+            f"(ssp_lgmet, ssp_lg_age_gyr) have {shape}"
+        )
+    _check_values("ssp_mass_remaining", mass, path)
+    if mass.max() > 1.001:
+        raise DataError(
+            f"'ssp_mass_remaining' in {path} reaches {mass.max():g}; a fraction of the mass formed "
+            "is expected, at most 1"
+        )
+
+
+def _check_values(name: str, values: np.ndarray, path: Path) -> None:
+    """Refuse values that are not finite or are negative."""
+    for bad, what in ((~np.isfinite(values), "not finite"), (values < 0.0, "negative")):
+        if bad.any():
+            index = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise DataError(
+                f"{name!r} in {path} has {int(bad.sum())} values that are {what}, the first at "
+                f"index {index}: {values[index]}"
+            )
+
+
+def _text(value: object) -> str:
+    """Return an HDF5 attribute as a string."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _positive(attributes: dict[str, Any], name: str, default: float, path: Path) -> float:
+    """Return an attribute that has to be a positive number."""
+    value = np.asarray(attributes.get(name, default))
+    if value.ndim == 0 and value.dtype.kind in "fiu" and np.isfinite(value) and value > 0:
+        return float(value)
+    raise DataError(f"the attribute {name!r} of {path} is {value}; a positive number is expected")
