@@ -206,10 +206,11 @@ def _check_wave(wave: np.ndarray, path: Path) -> None:
 def _check_age(lg_age: np.ndarray, path: Path) -> None:
     """Check the ages; the first may be log10(0)."""
     first = 1 if lg_age.ndim == 1 and len(lg_age) > 2 and lg_age[0] == -np.inf else 0
-    _check_axis("ssp_lg_age_gyr", lg_age[first:], path)
+    _check_axis("ssp_lg_age_gyr", lg_age[first:] if first else lg_age, path)
     expected = "log10(age/Gyr)"
     if lg_age[-1] > 3.0:
-        looks = "log10(age/yr) (subtract 9)" if lg_age[first] > 3.0 else "a linear age"
+        is_log_year = lg_age[first] > 3.0 and lg_age[-1] < 12.0
+        looks = "log10(age/yr) (subtract 9)" if is_log_year else "a linear age"
         _refuse_unit("ssp_lg_age_gyr", lg_age, path, expected, looks)
     if lg_age[first] >= 0.0:
         _refuse_unit("ssp_lg_age_gyr", lg_age, path, expected, "a linear age, or log10(age/Myr)")
