@@ -1,1 +1,14 @@
-"""Room of tengri_ppl."""
+"""Galaxy SED fitting as probabilistic programs: SED models as NumPyro model functions."""
+
+from numpyro.distributions import LogUniform, Normal, TruncatedNormal, Uniform
+
+from tengri_ppl import inference, models, observation, physics
+from tengri_ppl.errors import DataError, ParameterError, TengriError
+from tengri_ppl.models.galaxy import galaxy_model
+from tengri_ppl.models.parameters import Fixed, Parameters
+from tengri_ppl.models.sed import SEDModel
+from tengri_ppl.observation.filters import Filter, list_filters, load_filter
+from tengri_ppl.observation.noise import GaussianNoise
+from tengri_ppl.observation.observation import Observation
+from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
+from tengri_ppl.physics.ssp import SSPData, load_ssp_data

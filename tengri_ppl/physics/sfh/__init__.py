@@ -1,1 +1,19 @@
-"""Room of tengri_ppl."""
+"""Star formation histories."""
+
+from tengri_ppl.physics.sfh.parametric import (
+    SFH,
+    ConstantSFH,
+    DelayedSFH,
+    DoublePowerLawSFH,
+    ExponentialSFH,
+    LognormalSFH,
+)
+
+__all__ = [
+    "SFH",
+    "ConstantSFH",
+    "DelayedSFH",
+    "DoublePowerLawSFH",
+    "ExponentialSFH",
+    "LognormalSFH",
+]

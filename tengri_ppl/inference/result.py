@@ -1,0 +1,35 @@
+"""What every engine returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["InferenceResult"]
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """Draws from a posterior, with the statistics of the run.
+
+    Attributes
+    ----------
+    method : str
+        Registered name of the engine.
+    samples : dict of str to ndarray, shape (chain, draw, ...)
+        Latent and deterministic sites, constrained.
+    sample_stats : dict of str to ndarray, shape (chain, draw)
+        Named as ArviZ has them: ``lp``, ``energy``, ``diverging``, ``n_steps``, ...
+    settings : dict
+        The engine's options as run.
+    wall_time_s : float
+        Duration of the run, compilation included.
+    """
+
+    method: str
+    samples: dict[str, np.ndarray]
+    sample_stats: dict[str, np.ndarray]
+    settings: dict[str, Any] = field(default_factory=dict)
+    wall_time_s: float = 0.0

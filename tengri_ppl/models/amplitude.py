@@ -1,0 +1,89 @@
+r"""The amplitude of a model is linear in it: use that to remove its degeneracies.
+
+With predictions :math:`m = A f(\theta)` and Gaussian errors the likelihood is a Gaussian in A with
+its peak at :math:`A^* = \sum f d \sigma^{-2} / \sum f^2 \sigma^{-2}`. Sampling the amplitude
+relative to :math:`A^*(\theta)` leaves a coordinate that hardly depends on the other parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from jax.typing import ArrayLike
+from numpyro.distributions import biject_to
+from numpyro.distributions.transforms import AffineTransform
+
+__all__ = ["DECENTRED", "best_log_amplitude", "sample_decentred"]
+
+#: Appended to the name of an amplitude for the site that is sampled in its place.
+DECENTRED = "_decentred"
+_MARGIN = 1e-3
+
+
+def best_log_amplitude(unit_flux: ArrayLike, data: ArrayLike, sigma: ArrayLike) -> Array:
+    """log10 of the amplitude that fits the data best, given the flux per unit amplitude.
+
+    Parameters
+    ----------
+    unit_flux, data, sigma : array_like, shape (..., n_band)
+        In one and the same unit; sigma is infinite for bands that are not used.
+
+    Returns
+    -------
+    Array, shape (...)
+        Finite even where the data are dominated by noise: the amplitude is kept above a tenth of
+        its own standard error.
+    """
+    template = unit_flux / jnp.asarray(sigma)
+    norm = jnp.max(jnp.abs(template), axis=-1, keepdims=True)
+    template = template / jnp.maximum(norm, jnp.finfo(template.dtype).tiny)
+    power = jnp.sum(template**2, axis=-1)
+    signal = jnp.sum(template * data / sigma, axis=-1)
+    signal = jnp.maximum(signal, 0.1 * jnp.sqrt(power))
+    return jnp.log10(signal / power) - jnp.log10(norm[..., 0])
+
+
+def sample_decentred(name: str, prior: Any, location: ArrayLike) -> Array:
+    r"""Sample a parameter relative to a location that depends on other parameters.
+
+    The site ``name + "_decentred"`` holds :math:`u = T^{-1}(x) - T^{-1}(\mathrm{location})`, where
+    T maps the real line to the support of the prior; its distribution is the prior carried over
+    exactly, so that prior draws, densities and NumPyro's handlers are right by construction. The
+    parameter itself is recorded as a deterministic site.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    prior : numpyro.distributions.Distribution
+        Its prior, continuous, with scalar event.
+    location : array_like, shape (...)
+        Where the parameter is expected, given the others; moved inside the support.
+
+    Returns
+    -------
+    Array, shape (...)
+        The parameter.
+    """
+    transform = biject_to(prior.support)
+    shift = transform.inv(_inside(prior.support, location))
+    base = dist.TransformedDistribution(prior, [transform.inv, AffineTransform(-shift, 1.0)])
+    u = numpyro.sample(name + DECENTRED, base)
+    return numpyro.deterministic(name, transform(u + shift))
+
+
+def _inside(support: Any, location: ArrayLike) -> Array:
+    """Move a location into the interior of an interval; other supports are left alone."""
+    low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+    if low is not None and high is not None:
+        margin = _MARGIN * (high - low)
+        return jnp.clip(location, low + margin, high - margin)
+    if low is not None:
+        return jnp.maximum(location, low + _MARGIN)
+    if high is not None:
+        return jnp.minimum(location, high - _MARGIN)
+    return jnp.asarray(location)

@@ -1,0 +1,73 @@
+"""The NumPyro model function of one galaxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpyro
+from jax import Array
+from jax.typing import ArrayLike
+
+from tengri_ppl.models.amplitude import best_log_amplitude, sample_decentred
+from tengri_ppl.models.likelihoods import effective_sigma, flux_distribution
+from tengri_ppl.observation.noise import GaussianNoise
+from tengri_ppl.physics.constants import MICROJANSKY_CGS
+
+if TYPE_CHECKING:
+    from tengri_ppl.models.sed import SEDModel
+
+__all__ = ["galaxy_model"]
+
+
+def galaxy_model(
+    sed: SEDModel,
+    noise: GaussianNoise | ArrayLike,
+    data: ArrayLike | None = None,
+    *,
+    decentre: bool = False,
+) -> Array:
+    """Photometry of one galaxy as a NumPyro model.
+
+    Sites: one per free parameter, named like it, and ``flux`` in the plate ``band``.
+
+    Parameters
+    ----------
+    sed : SEDModel
+        The forward model with its priors.
+    noise : GaussianNoise or array_like, shape (n_band,)
+        Noise model, or 1-sigma errors [erg/s/cm^2/Hz].
+    data : array_like, shape (n_band,), optional
+        Observed fluxes [erg/s/cm^2/Hz]; without them the model is the prior predictive.
+    decentre : bool
+        Sample the amplitude relative to its best value given all other parameters
+        (:func:`tengri_ppl.models.amplitude.sample_decentred`). The posterior is the same; a
+        gradient-based sampler needs several times fewer steps. Ignored without data.
+
+    Returns
+    -------
+    Array, shape (n_band,)
+        The predicted fluxes [erg/s/cm^2/Hz].
+    """
+    noise = noise if isinstance(noise, GaussianNoise) else GaussianNoise(sigma=noise)
+    name = sed.spec.amplitude
+    if decentre and data is not None and name in sed.spec.priors:
+        unit_flux = sed.flux_per_amplitude(sed.sample(skip=(name,)))
+        location = _best_log_amplitude(unit_flux, noise, data)
+        log_amplitude = sample_decentred(name, sed.spec[name], location)
+    else:
+        params = sed.sample()
+        unit_flux = sed.flux_per_amplitude(params)
+        log_amplitude = {**sed.spec.fixed, **params}[name]
+    flux = unit_flux * 10.0**log_amplitude
+    with numpyro.plate("band", sed.n_band):
+        numpyro.sample("flux", flux_distribution(flux, noise, data), obs=data)
+    return flux * MICROJANSKY_CGS
+
+
+def _best_log_amplitude(unit_flux: Array, noise: GaussianNoise, data: ArrayLike) -> Array:
+    """Best amplitude given the other parameters; masked bands have no weight."""
+    sigma = effective_sigma(unit_flux, noise, data)
+    if noise.mask is not None:
+        sigma = jnp.where(noise.mask, sigma, jnp.inf)
+    return best_log_amplitude(unit_flux, jnp.asarray(data) / MICROJANSKY_CGS, sigma)

@@ -1,0 +1,267 @@
+"""SEDModel: parameters, SSP grid and observation joined into one forward model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax import Array
+from jax.typing import ArrayLike
+
+from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.models.build import build_forward
+from tengri_ppl.models.forward import ForwardModel
+from tengri_ppl.models.parameters import Parameters
+from tengri_ppl.observation.observation import Observation
+from tengri_ppl.physics.ssp import SSPData
+
+__all__ = ["SEDModel"]
+
+_MODES = {"auto": "fast", "fast": "fast", "exact": "exact", "compositional": "exact"}
+
+
+@jax.tree_util.register_pytree_node_class
+class SEDModel:
+    """The forward model of a galaxy's SED, from parameters to photometry.
+
+    A pytree: grids and tables, fixed values and the numbers in the priors are its leaves. Pass it
+    as an argument to what you compile; another model with the same structure and the same number
+    of bands then reuses the program.
+
+    Parameters
+    ----------
+    spec : Parameters
+        Structural choices and priors.
+    ssp : SSPData
+        Grid of simple stellar populations.
+    observation : Observation
+        The bands.
+    tolerance : float
+        Relative error of the fast photometry to aim at; sets the number of attenuation nodes per
+        band. :meth:`photometry_error` measures what was reached.
+    n_nodes : int, optional
+        Attenuation nodes per band, instead of choosing them by ``tolerance``.
+    age_scheme : {"linear", "bins"}
+        How the ages of the grid are read; see :mod:`tengri_ppl.physics.composite`.
+    h0, om0 : float
+        Hubble constant [km/s/Mpc] and matter density of the flat LambdaCDM cosmology.
+
+    Raises
+    ------
+    ParameterError, DataError
+        If the redshift has no usable range or a band lies outside the grid.
+    """
+
+    spec: Parameters
+    forward: ForwardModel
+    observation: Observation | None
+
+    def __init__(
+        self,
+        spec: Parameters,
+        ssp: SSPData,
+        observation: Observation,
+        *,
+        tolerance: float = 1e-3,
+        n_nodes: int | None = None,
+        age_scheme: str = "linear",
+        h0: float = 70.0,
+        om0: float = 0.3,
+    ) -> None:
+        self.spec = spec
+        self.observation = observation
+        self.forward = build_forward(
+            spec,
+            ssp,
+            observation.photometry,
+            tolerance=tolerance,
+            n_nodes=n_nodes,
+            age_scheme=age_scheme,
+            h0=h0,
+            om0=om0,
+        )
+        self._error: dict[str, float] | None = None
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+        """Split into the specification and the forward model; nothing else is needed to run."""
+        return (self.spec, self.forward), None
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: tuple[Any, ...]) -> SEDModel:
+        """Rebuild from :meth:`tree_flatten`; such a copy has no ``observation``."""
+        new = object.__new__(cls)
+        new.spec, new.forward = children
+        new.observation, new._error = None, None
+        return new
+
+    def __repr__(self) -> str:
+        """Return components and bands."""
+        choices = ", ".join(f"{c.kind}={c.name!r}" for c in self.spec.structure.components)
+        return (
+            f"SEDModel({choices}, {self.n_band} bands, "
+            f"{len(self.spec.free_params)} free parameters)"
+        )
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self.forward.bands
+
+    @property
+    def n_band(self) -> int:
+        """Number of bands."""
+        return len(self.forward.bands)
+
+    @property
+    def wave(self) -> Array:
+        """Rest-frame wavelengths of :meth:`predict_sed` [Angstrom], shape (n_wave,)."""
+        return self.forward.wave
+
+    def summary(self) -> str:
+        """Return the components, the parameters and, once measured, the error of the fast mode."""
+        lines = [repr(self), "", self.spec.summary()]
+        if self._error is not None:
+            lines += ["", f"fast photometry, |error|: {_format_error(self._error)}"]
+        return "\n".join(lines)
+
+    # -- NumPyro ---------------------------------------------------------------------------------
+
+    def sample(self, skip: Collection[str] = ()) -> dict[str, Array]:
+        """Create a NumPyro sample site for each free parameter, named like it.
+
+        To be called inside a model function; inside a ``numpyro.plate`` the sites have its shape.
+
+        Parameters
+        ----------
+        skip : collection of str
+            Parameters that the model samples itself.
+
+        Returns
+        -------
+        dict
+            Parameter name -> value, for ``predict_*``.
+        """
+        priors = self.spec.priors
+        return {name: numpyro.sample(name, priors[name]) for name in priors if name not in skip}
+
+    # -- predictions -----------------------------------------------------------------------------
+
+    def predict_photometry(self, params: Mapping[str, ArrayLike], mode: str = "auto") -> Array:
+        """Predict the fluxes in the model's bands.
+
+        Parameters
+        ----------
+        params : mapping
+            The free parameters; arrays of any shape that broadcast against each other.
+        mode : {"auto", "fast", "exact", "compositional"}
+            ``"fast"`` uses the tabulated integrals, ``"exact"`` (= ``"compositional"``) computes
+            the whole spectrum and integrates it through the filters. ``"auto"`` is ``"fast"``.
+
+        Returns
+        -------
+        Array, shape (..., n_band)
+            f_nu [erg/s/cm^2/Hz].
+        """
+        if mode not in _MODES:
+            raise ParameterError(
+                f"mode {mode!r} is unknown{suggest(mode, _MODES)} choose one of {sorted(_MODES)}"
+            )
+        return self._run(f"photometry_{_MODES[mode]}", params)
+
+    def predict_sed(self, params: Mapping[str, ArrayLike]) -> Array:
+        """Predict the attenuated rest-frame spectrum, without IGM absorption.
+
+        Returns
+        -------
+        Array, shape (..., n_wave)
+            L_nu [erg/s/Hz] on :attr:`wave`.
+        """
+        return self._run("spectrum", params)
+
+    def predict_sfh(self, params: Mapping[str, ArrayLike], lookback: ArrayLike) -> Array:
+        """Star formation rate [Msun/yr] at lookback times [Gyr]; shape (..., n_time)."""
+        return self._run("star_formation_rate", params, jnp.asarray(lookback))
+
+    def derived(self, params: Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Quantities that follow from the parameters.
+
+        Returns
+        -------
+        dict
+            ``mass_formed`` and ``stellar_mass`` (surviving) [Msun], ``sfr_10myr`` and
+            ``sfr_100myr``, means over that time [Msun/yr], ``ssfr_100myr``, per surviving mass
+            [1/yr], ``age_mass_weighted_gyr``, by mass formed [Gyr], ``a_v``, the attenuation of
+            the total starlight at 5500 Angstrom, and ``a_v_diffuse``, that of the diffuse dust
+            alone [mag]; shape (...). ``stellar_mass`` and ``ssfr_100myr`` are left out where the
+            grid has no surviving masses.
+        """
+        return self._run("derived", params)
+
+    def flux_per_amplitude(self, params: Mapping[str, ArrayLike]) -> Array:
+        """Predict the photometry of a unit amplitude, 1 Msun or 1 Msun/yr, in the fast mode.
+
+        ``params`` need not hold the amplitude.
+
+        Returns
+        -------
+        Array, shape (..., n_band)
+            Fluxes [microjansky].
+        """
+        name = self.spec.amplitude
+        filled = params if name in self.spec.fixed else {**params, name: 0.0}
+        return self._run("unit_flux", filled)
+
+    def _run(self, method: str, params: Mapping[str, ArrayLike], *args: Array) -> Any:
+        """Evaluate a method of the forward model, over all leading axes of the parameters."""
+        free = self.spec.free_values(params)
+        return _evaluate(method, self.forward, free, self.spec.fixed, *args)
+
+    def photometry_error(self, key: Array, n_draws: int = 500) -> dict[str, float]:
+        """Measure the error of the fast mode against the exact mode over prior draws.
+
+        Returns
+        -------
+        dict
+            ``p50``, ``p95`` and ``max`` of the relative difference over draws and bands; fluxes
+            below 1e-6 of a galaxy's brightest band are left out.
+        """
+        params = self.spec.sample_batch(key, n_draws)
+        fast = np.asarray(self.predict_photometry(params, mode="fast"), dtype=float)
+        exact = np.asarray(self.predict_photometry(params, mode="exact"), dtype=float)
+        bright = exact > 1e-6 * exact.max(axis=-1, keepdims=True)
+        error = np.abs(fast[bright] / exact[bright] - 1.0)
+        p50, p95 = np.percentile(error, [50, 95])
+        self._error = {"p50": float(p50), "p95": float(p95), "max": float(error.max())}
+        return self._error
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(
+    method: str,
+    forward: ForwardModel,
+    free: dict[str, ArrayLike],
+    fixed: dict[str, ArrayLike],
+    *args: Array,
+) -> Any:
+    """Call ``forward.method(parameters, *args)``, mapped over the parameters' common shape."""
+
+    def one(params: dict[str, Array]) -> Any:
+        return getattr(forward, method)(params, *args)
+
+    params = {name: jnp.asarray(value, dtype=float) for name, value in {**fixed, **free}.items()}
+    shape = jnp.broadcast_shapes(*(jnp.shape(v) for v in params.values()))
+    if not shape:
+        return one(params)
+    flat = {k: jnp.broadcast_to(v, shape).ravel() for k, v in params.items() if v.ndim}
+    shared = {k: v for k, v in params.items() if not v.ndim}
+    out = jax.vmap(lambda p: one({**shared, **p}))(flat)
+    return jax.tree.map(lambda x: x.reshape(shape + x.shape[1:]), out)
+
+
+def _format_error(error: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in error.items())

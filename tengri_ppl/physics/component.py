@@ -1,0 +1,96 @@
+"""What a model component is: named parameters with defaults, found by name in one registry.
+
+A component is a frozen dataclass without arrays, so that it is hashable and may be a static
+argument of a compiled program. Physics knows no probability library: a default prior is the
+pair of bounds of a uniform distribution, or a plain number for a parameter that is fixed unless
+the user frees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from tengri_ppl.errors import ParameterError, suggest
+
+__all__ = ["Component", "Parameter", "component_names", "make_component", "register"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a component.
+
+    Attributes
+    ----------
+    name : str
+        Full name, unique in a model: also the name of the sample site.
+    unit : str
+        Unit, or ``"1"`` where there is none.
+    description : str
+        One line for tables and help texts.
+    default : float or tuple of float
+        A fixed value, or the bounds of a uniform prior.
+    """
+
+    name: str
+    unit: str
+    description: str
+    default: float | tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Component:
+    """Base class of all components; see :func:`register`."""
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    reference: ClassVar[str] = ""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that this component reads, in the order of its documentation."""
+        return ()
+
+    def select(self, params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        """Return this component's own parameters as keyword arguments without ``prefix``."""
+        return {p.name.removeprefix(prefix): params[p.name] for p in self.parameters}
+
+
+_REGISTRY: dict[str, dict[str, type[Component]]] = {}
+C = TypeVar("C", bound=Component)
+
+
+def register(kind: str, name: str) -> Callable[[type[C]], type[C]]:
+    """Class decorator: make a component available as ``Parameters(kind=name)``."""
+
+    def add(cls: type[C]) -> type[C]:
+        cls.kind, cls.name = kind, name
+        _REGISTRY.setdefault(kind, {})[name] = cls
+        return cls
+
+    return add
+
+
+def component_names(kind: str) -> tuple[str, ...]:
+    """Return the registered names of one kind (``"sfh"``, ``"dust_law"``, ...)."""
+    return tuple(_REGISTRY.get(kind, {}))
+
+
+def make_component(kind: str, choice: str | Component, **options: Any) -> Component:
+    """Return the component that a user's choice means: a registered name or an object.
+
+    Raises
+    ------
+    ParameterError
+        If the name is not registered; the message lists the names that are.
+    """
+    if isinstance(choice, Component):
+        return choice
+    known = _REGISTRY.get(kind, {})
+    if choice not in known:
+        raise ParameterError(
+            f"{kind}={choice!r} is unknown{suggest(str(choice), known)} "
+            f"(available: {', '.join(sorted(known))})"
+        )
+    return known[choice](**options)
