@@ -7,10 +7,12 @@ compiled program, whose arguments are the data and the number of iterations.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro.infer.hmc import hmc
+from numpyro.infer.hmc_util import build_adaptation_schedule
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.result import InferenceResult
@@ -112,7 +115,7 @@ def _engine(
 
         def record(state: Any) -> dict[str, Any]:
             values = jax.vmap(lambda z: site_values(model, args, kwargs, z))(state.z)
-            return {"samples": values, "stats": _statistics(state)}
+            return {"samples": values, "stats": _statistics(state), "z": state.z}
 
         def body(i: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             state, buffer = carry
@@ -141,12 +144,15 @@ def _statistics(state: Any) -> dict[str, Array]:
 def run_nuts(
     target: Target,
     key: Array,
-    options: NUTSOptions = NUTSOptions(),
+    options: NUTSOptions | None = None,
     *,
     init: Mapping[str, Array] | None = None,
     progress: Progress | None = None,
 ) -> InferenceResult:
     """Sample a target with NUTS (Hoffman & Gelman 2014, JMLR 15, 1593).
+
+    The chains adapt independently, in the windows of Stan and NumPyro; before the last window,
+    which adapts the step size, all of them take the mass matrix of their pooled draws.
 
     Parameters
     ----------
@@ -154,8 +160,8 @@ def run_nuts(
         Posterior to sample.
     key : Array
         Random key.
-    options : NUTSOptions
-        See there.
+    options : NUTSOptions, optional
+        Defaults are documented there.
     init : mapping, optional
         Start points z with a leading axis of length ``num_chains``; by default dispersed ones
         (:meth:`Target.initial`).
@@ -163,6 +169,7 @@ def run_nuts(
         Called after every block of iterations.
     """
     start = time.perf_counter()
+    options = options or NUTSOptions()
     key_init, key_run = jax.random.split(key)
     z = target.initial(key_init, options.num_chains) if init is None else dict(init)
     engine = _engine(
@@ -172,11 +179,14 @@ def run_nuts(
         options.target_accept_rate,
         options.max_tree_depth,
     )
-    args, kwargs = target.args, dict(target.kwargs)
-    state = engine.init(z, jax.random.split(key_run, options.num_chains), args, kwargs)
-    state, _ = _advance(engine, state, options.n_warmup, "warmup", args, kwargs, progress)
-    state, rows = _advance(engine, state, options.n_samples, "sample", args, kwargs, progress)
-    draws = jax.tree.map(lambda *blocks: np.swapaxes(np.concatenate(blocks), 0, 1), *rows)
+    keys = jax.random.split(key_run, options.num_chains)
+    with _Chains(engine, target, z, keys, progress) as chains:
+        *_, (window_start, window_end), _ = build_adaptation_schedule(options.n_warmup)
+        chains.advance("warmup", 0, window_start, options.n_warmup)
+        window = chains.advance("warmup", window_start, window_end + 1, options.n_warmup)
+        chains.share_mass_matrix(window["z"], options.dense_mass_matrix)
+        chains.advance("warmup", window_end + 1, options.n_warmup, options.n_warmup)
+        draws = chains.advance("sample", 0, options.n_samples, options.n_samples)
     return InferenceResult(
         method="mcmc_nuts",
         samples=draws["samples"],
@@ -186,24 +196,98 @@ def run_nuts(
     )
 
 
-def _advance(
-    engine: _Engine,
-    state: Any,
-    total: int,
-    phase: str,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    progress: Progress | None,
-) -> tuple[Any, list[Any]]:
-    """Run ``total`` iterations in blocks; return the state and the blocks, (iteration, chain)."""
-    rows, done, diverged = [], 0, 0
-    while done < total:
-        n = min(_BLOCK, total - done)
-        state, buffer = engine.advance(state, n, args, kwargs)
-        block = jax.tree.map(lambda b, n=n: np.asarray(b)[:n], buffer)
-        rows.append(block)
-        done += n
-        diverged += int(block["stats"]["diverging"].sum())
-        if progress is not None:
-            progress(phase, done, total, diverged)
-    return state, rows
+class _Chains:
+    """Chains in groups, one thread a group, advanced together block by block.
+
+    On a CPU, chains that are batched into one program wait for the longest trajectory among them
+    and use one core; a program per core does neither.
+    """
+
+    def __init__(
+        self,
+        engine: _Engine,
+        target: Target,
+        z: Mapping[str, Array],
+        keys: Array,
+        progress: Progress | None,
+    ) -> None:
+        self._engine, self._progress = engine, progress
+        self._args, self._kwargs = target.args, dict(target.kwargs)
+        n_groups = _n_groups(len(keys))
+        size = len(keys) // n_groups
+        self._pool = ThreadPoolExecutor(n_groups)
+        groups = [slice(g * size, (g + 1) * size) for g in range(n_groups)]
+        self._states = [
+            engine.init(jax.tree.map(lambda x, g=g: x[g], dict(z)), keys[g], *self._model_args)
+            for g in groups
+        ]
+
+    @property
+    def _model_args(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return self._args, self._kwargs
+
+    def __enter__(self) -> _Chains:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def advance(self, phase: str, start: int, stop: int, total: int) -> dict[str, Any]:
+        """Run the iterations from ``start`` to ``stop``; return their records, (chain, draw)."""
+        blocks, diverged = [], 0
+        for done in range(start, stop, _BLOCK):
+            n = min(_BLOCK, stop - done)
+            parts = list(self._pool.map(partial(self._advance_group, n), range(len(self._states))))
+            blocks.append(jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts))
+            diverged += int(blocks[-1]["stats"]["diverging"].sum())
+            if self._progress is not None:
+                self._progress(phase, done + n, total, diverged)
+        return jax.tree.map(lambda *x: np.swapaxes(np.concatenate(x), 0, 1), *blocks)
+
+    def _advance_group(self, n: int, group: int) -> Any:
+        """Advance one group by a block; return its records, (iteration, chain)."""
+        self._states[group], buffer = self._engine.advance(
+            self._states[group], n, *self._model_args
+        )
+        return jax.tree.map(lambda b: np.asarray(b)[:n], buffer)
+
+    def share_mass_matrix(self, z: Mapping[str, np.ndarray], dense: bool) -> None:
+        """Give all chains the regularised covariance of their pooled draws z."""
+        flat = [np.reshape(z[name], (-1, int(np.prod(z[name].shape[2:])))) for name in sorted(z)]
+        inverse, root, root_inverse = _mass_matrix(np.concatenate(flat, axis=1), dense)
+        for group, state in enumerate(self._states):
+            adapt = state.adapt_state
+            adapt = adapt._replace(
+                inverse_mass_matrix=_like(adapt.inverse_mass_matrix, inverse),
+                mass_matrix_sqrt=_like(adapt.mass_matrix_sqrt, root),
+                mass_matrix_sqrt_inv=_like(adapt.mass_matrix_sqrt_inv, root_inverse),
+            )
+            self._states[group] = state._replace(adapt_state=adapt)
+
+
+def _like(old: Array, new: np.ndarray) -> Array:
+    """Return ``new`` for every chain, with the type of ``old``."""
+    return jnp.asarray(np.broadcast_to(new, old.shape), dtype=old.dtype)
+
+
+def _n_groups(num_chains: int) -> int:
+    """Return the number of groups of equal size that keeps the cores busy."""
+    if jax.default_backend() != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(n for n in range(1, min(cores or 1, num_chains) + 1) if num_chains % n == 0)
+
+
+def _mass_matrix(draws: np.ndarray, dense: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the covariance, shrunk as in Stan, and the root of its inverse with that's inverse.
+
+    The root L of the mass matrix M satisfies M = L L^T, in NumPyro's orientation.
+    """
+    n, shrinkage = len(draws), 1e-3
+    covariance = np.cov(draws, rowvar=False).reshape(draws.shape[1], draws.shape[1])
+    covariance = n / (n + 5.0) * covariance + shrinkage * 5.0 / (n + 5.0) * np.eye(len(covariance))
+    if not dense:
+        variance = np.diag(covariance)
+        return variance, 1.0 / np.sqrt(variance), np.sqrt(variance)
+    inverse_root = np.linalg.cholesky(covariance[::-1, ::-1])[::-1, ::-1].T
+    return covariance, np.linalg.inv(inverse_root), inverse_root

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import AffineTransform
 
-__all__ = ["DECENTRED", "best_log_amplitude", "sample_decentred"]
+__all__ = ["DECENTRED", "best_log_amplitude", "log_amplitude_error", "sample_decentred"]
 
 #: Appended to the name of an amplitude for the site that is sampled in its place.
 DECENTRED = "_decentred"
@@ -47,13 +47,20 @@ def best_log_amplitude(unit_flux: ArrayLike, data: ArrayLike, sigma: ArrayLike) 
     return jnp.log10(signal / power) - jnp.log10(norm[..., 0])
 
 
-def sample_decentred(name: str, prior: Any, location: ArrayLike) -> Array:
-    r"""Sample a parameter relative to a location that depends on other parameters.
+def log_amplitude_error(data: ArrayLike, sigma: ArrayLike) -> Array:
+    """Standard error of log10 of the amplitude for a model that fits the data, shape (...)."""
+    signal_to_noise = jnp.sqrt(jnp.sum((data / jnp.asarray(sigma)) ** 2, axis=-1))
+    return 1.0 / (jnp.log(10.0) * jnp.maximum(signal_to_noise, 1.0))
 
-    The site ``name + "_decentred"`` holds :math:`u = T^{-1}(x) - T^{-1}(\mathrm{location})`, where
-    T maps the real line to the support of the prior; its distribution is the prior carried over
-    exactly, so that prior draws, densities and NumPyro's handlers are right by construction. The
-    parameter itself is recorded as a deterministic site.
+
+def sample_decentred(name: str, prior: Any, location: ArrayLike, scale: ArrayLike = 1.0) -> Array:
+    r"""Sample a parameter relative to a location and a scale that depend on other parameters.
+
+    The site ``name + "_decentred"`` holds
+    :math:`u = [T^{-1}(x) - T^{-1}(x_0)] / (s\, dT^{-1}/dx(x_0))`, where T maps the real line to the
+    support of the prior, so that x is about :math:`x_0 + s u`. Its distribution is the prior carried
+    over exactly, so that prior draws, densities and NumPyro's handlers are right by construction.
+    The parameter itself is recorded as a deterministic site.
 
     Parameters
     ----------
@@ -61,8 +68,9 @@ def sample_decentred(name: str, prior: Any, location: ArrayLike) -> Array:
         Name of the parameter.
     prior : numpyro.distributions.Distribution
         Its prior, continuous, with scalar event.
-    location : array_like, shape (...)
-        Where the parameter is expected, given the others; moved inside the support.
+    location, scale : array_like, shape (...)
+        Where the parameter is expected, given the others, and how far from there; the location is
+        moved inside the support.
 
     Returns
     -------
@@ -70,10 +78,13 @@ def sample_decentred(name: str, prior: Any, location: ArrayLike) -> Array:
         The parameter.
     """
     transform = biject_to(prior.support)
-    shift = transform.inv(_inside(prior.support, location))
-    base = dist.TransformedDistribution(prior, [transform.inv, AffineTransform(-shift, 1.0)])
+    location = _inside(prior.support, location)
+    shift = transform.inv(location)
+    width = scale * jnp.exp(-transform.log_abs_det_jacobian(shift, location))
+    affine = AffineTransform(-shift / width, 1.0 / width)
+    base = dist.TransformedDistribution(prior, [transform.inv, affine])
     u = numpyro.sample(name + DECENTRED, base)
-    return numpyro.deterministic(name, transform(u + shift))
+    return numpyro.deterministic(name, transform(shift + width * u))
 
 
 def _inside(support: Any, location: ArrayLike) -> Array:

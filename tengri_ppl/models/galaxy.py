@@ -8,8 +8,14 @@ import jax.numpy as jnp
 import numpyro
 from jax import Array
 from jax.typing import ArrayLike
+from numpyro import handlers
 
-from tengri_ppl.models.amplitude import best_log_amplitude, sample_decentred
+from tengri_ppl.models.amplitude import (
+    best_log_amplitude,
+    log_amplitude_error,
+    sample_decentred,
+)
+from tengri_ppl.models.coordinates import standard_coordinates
 from tengri_ppl.models.likelihoods import effective_sigma, flux_distribution
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
@@ -17,7 +23,7 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
 
-__all__ = ["galaxy_model"]
+__all__ = ["galaxy_model", "sampling_model"]
 
 
 def galaxy_model(
@@ -53,8 +59,8 @@ def galaxy_model(
     name = sed.spec.amplitude
     if decentre and data is not None and name in sed.spec.priors:
         unit_flux = sed.flux_per_amplitude(sed.sample(skip=(name,)))
-        location = _best_log_amplitude(unit_flux, noise, data)
-        log_amplitude = sample_decentred(name, sed.spec[name], location)
+        location, scale = _expected_log_amplitude(unit_flux, noise, data)
+        log_amplitude = sample_decentred(name, sed.spec[name], location, scale)
     else:
         params = sed.sample()
         unit_flux = sed.flux_per_amplitude(params)
@@ -65,9 +71,24 @@ def galaxy_model(
     return flux * MICROJANSKY_CGS
 
 
-def _best_log_amplitude(unit_flux: Array, noise: GaussianNoise, data: ArrayLike) -> Array:
-    """Best amplitude given the other parameters; masked bands have no weight."""
+def sampling_model(
+    sed: SEDModel, noise: GaussianNoise | ArrayLike, data: ArrayLike | None = None
+) -> Array:
+    """:func:`galaxy_model` in coordinates made for gradient-based samplers.
+
+    The amplitude is decentred and flat priors are mapped to standard normals. All parameters are
+    there as deterministic sites.
+    """
+    with handlers.reparam(config=standard_coordinates(sed.spec)):
+        return galaxy_model(sed, noise, data, decentre=True)
+
+
+def _expected_log_amplitude(
+    unit_flux: Array, noise: GaussianNoise, data: ArrayLike
+) -> tuple[Array, Array]:
+    """Best amplitude given the other parameters, and its error; masked bands have no weight."""
     sigma = effective_sigma(unit_flux, noise, data)
     if noise.mask is not None:
         sigma = jnp.where(noise.mask, sigma, jnp.inf)
-    return best_log_amplitude(unit_flux, jnp.asarray(data) / MICROJANSKY_CGS, sigma)
+    flux = jnp.asarray(data) / MICROJANSKY_CGS
+    return best_log_amplitude(unit_flux, flux, sigma), log_amplitude_error(flux, sigma)

@@ -16,9 +16,7 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 __all__ = ["effective_sigma", "flux_distribution"]
 
 
-def effective_sigma(
-    flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None
-) -> Array:
+def effective_sigma(flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None) -> Array:
     """1-sigma errors [microjansky], the systematic floor included.
 
     The floor is a fraction of the observed flux, as usual, or of the model where there are no
@@ -28,9 +26,7 @@ def effective_sigma(
     return noise.scale(reference) / MICROJANSKY_CGS
 
 
-def flux_distribution(
-    flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None
-) -> Any:
+def flux_distribution(flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None) -> Any:
     """Distribution of observed fluxes [erg/s/cm^2/Hz] around predicted ones [microjansky].
 
     A Gaussian whose arithmetic runs in microjansky, because the square of a flux in cgs units

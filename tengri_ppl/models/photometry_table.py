@@ -166,8 +166,7 @@ def _project(wave: np.ndarray, flux: np.ndarray, at: np.ndarray, weights: np.nda
     size = last - first
     matrix = np.stack(
         [
-            np.bincount(index, w * (1.0 - share), size)
-            + np.bincount(index + 1, w * share, size)
+            np.bincount(index, w * (1.0 - share), size) + np.bincount(index + 1, w * share, size)
             for w in weights
         ],
         axis=1,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from tengri_ppl.errors import ParameterError
 from tengri_ppl.physics.component import Component, Parameter, register
 
 __all__ = ["InterpolatedMetallicity", "LognormalMetallicity", "Metallicity"]
@@ -58,11 +59,16 @@ class InterpolatedMetallicity(Metallicity):
 
     Attributes
     ----------
-    space : {"linear", "log"}
-        Whether the weights are linear in Z (the default, as in BAGPIPES) or in log Z.
+    space : {"log", "linear"}
+        Whether the weights are linear in log Z (the default) or in Z (as in BAGPIPES).
     """
 
-    space: str = "linear"
+    space: str = "log"
+
+    def __post_init__(self) -> None:
+        """Check the choice."""
+        if self.space not in ("log", "linear"):
+            raise ParameterError(f"space={self.space!r}: expected 'log' or 'linear'")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

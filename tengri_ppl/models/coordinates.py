@@ -1,0 +1,57 @@
+r"""Coordinates in which a posterior is easier to sample.
+
+A uniform prior has hard walls. NumPyro's default map from the real line is the logistic function,
+under which a flat posterior has exponential tails; under the quantile function of the normal
+distribution it is a standard normal, the shape that a Hamiltonian sampler knows best.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from jax.scipy.special import ndtr
+from numpyro.infer.reparam import Reparam
+
+from tengri_ppl.models.parameters import Parameters
+
+__all__ = ["STANDARD", "StandardNormalReparam", "standard_coordinates"]
+
+#: Appended to the name of a parameter for the standard normal site that is sampled in its place.
+STANDARD = "_std"
+
+
+class StandardNormalReparam(Reparam):
+    """Sample a standard normal and map it to a uniform or log-uniform prior by its quantiles.
+
+    To be used with ``numpyro.handlers.reparam``. The site ``name`` becomes deterministic and
+    ``name + "_std"`` is sampled.
+    """
+
+    def __call__(self, name: str, fn: Any, obs: Any) -> tuple[None, Array]:
+        """Replace the site; see :class:`numpyro.infer.reparam.Reparam`."""
+        if obs is not None:
+            raise ValueError(f"site {name!r} is observed, so it can't be reparametrised")
+        prior, shape, _ = self._unwrap(fn)
+        if not isinstance(prior, _MAPPED):
+            raise ValueError(f"site {name!r}: a Uniform or LogUniform prior is expected")
+        z = numpyro.sample(name + STANDARD, dist.Normal(0.0, 1.0).expand(shape))
+        low, high = prior.low, prior.high
+        if isinstance(prior, dist.LogUniform):
+            return None, jnp.exp(jnp.log(low) + (jnp.log(high) - jnp.log(low)) * ndtr(z))
+        return None, low + (high - low) * ndtr(z)
+
+
+_MAPPED = (dist.Uniform, dist.LogUniform)
+
+
+def standard_coordinates(spec: Parameters) -> dict[str, StandardNormalReparam]:
+    """Return the configuration of ``handlers.reparam`` that standardises a model's priors."""
+    return {
+        name: StandardNormalReparam()
+        for name, prior in spec.priors.items()
+        if isinstance(prior, _MAPPED)
+    }
