@@ -45,7 +45,7 @@ def main():
     flux = flux + error * jax.random.normal(jax.random.key(1), flux.shape)
     flux = flux.at[BANDS.index("twomass_J")].multiply(1.6)
 
-    mcmc = MCMC(NUTS(model, dense_mass=True), num_warmup=300, num_samples=300, progress_bar=False)
+    mcmc = MCMC(NUTS(model, dense_mass=True), num_warmup=500, num_samples=1000, progress_bar=False)
     mcmc.run(jax.random.key(0), sed, error, flux)
     mcmc.print_summary()
     print("truth:", truth)
