@@ -4,6 +4,7 @@ from numpyro.distributions import LogUniform, Normal, TruncatedNormal, Uniform
 
 from tengri_ppl import inference, models, observation, physics
 from tengri_ppl.errors import DataError, ParameterError, TengriError
+from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
 from tengri_ppl.models.parameters import Fixed, Parameters
 from tengri_ppl.models.sed import SEDModel
@@ -12,3 +13,38 @@ from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
+from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "Filter",
+    "Fixed",
+    "GaussianNoise",
+    "LogUniform",
+    "Normal",
+    "Observation",
+    "ParameterError",
+    "Parameters",
+    "Photometry",
+    "SEDModel",
+    "SSPData",
+    "TengriError",
+    "TruncatedNormal",
+    "Uniform",
+    "ab_flux",
+    "ab_flux_error",
+    "ab_magnitude",
+    "enable_persistent_cache",
+    "enable_x64",
+    "galaxy_model",
+    "inference",
+    "list_filters",
+    "list_methods",
+    "load_filter",
+    "load_ssp_data",
+    "models",
+    "observation",
+    "physics",
+]

@@ -1,1 +1,1 @@
-"""Room of tengri_ppl."""
+"""The command line."""

@@ -23,6 +23,7 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import build_adaptation_schedule
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.convergence import chains_converged
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.target import Model, Target, potential, site_values
 
@@ -32,6 +33,8 @@ __all__ = ["NUTSOptions", "run_nuts"]
 Progress = Callable[[str, int, int, int], None]
 
 _BLOCK = 50
+_FIRST_ROUND = 500
+_ROUND = 250
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,14 @@ class NUTSOptions:
 
     Attributes
     ----------
-    n_warmup, n_samples : int
-        Adaptation steps and draws per chain.
+    n_warmup : int
+        Adaptation steps per chain.
+    n_samples : int, optional
+        Draws per chain. Without it, chains run until they have converged
+        (:func:`~tengri_ppl.inference.convergence.chains_converged` on all coordinates and all
+        scalar deterministic sites), at least 500 and at most ``max_samples`` draws.
+    max_samples : int
+        See ``n_samples``.
     num_chains : int
         Chains, run together.
     dense_mass_matrix : bool
@@ -53,7 +62,8 @@ class NUTSOptions:
     """
 
     n_warmup: int = 500
-    n_samples: int = 500
+    n_samples: int | None = None
+    max_samples: int = 4000
     num_chains: int = 4
     dense_mass_matrix: bool = True
     target_accept_rate: float = 0.85
@@ -61,9 +71,10 @@ class NUTSOptions:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("n_samples", "num_chains", "max_tree_depth"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
+        for name in ("n_samples", "max_samples", "num_chains", "max_tree_depth"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ParameterError(f"{name}={value}: expected at least 1")
         if self.n_warmup < 20:
             raise ParameterError(f"n_warmup={self.n_warmup}: expected at least 20 to adapt")
         if not 0.0 < self.target_accept_rate < 1.0:
@@ -186,7 +197,7 @@ def run_nuts(
         window = chains.advance("warmup", window_start, window_end + 1, options.n_warmup)
         chains.share_mass_matrix(window["z"], options.dense_mass_matrix)
         chains.advance("warmup", window_end + 1, options.n_warmup, options.n_warmup)
-        draws = chains.advance("sample", 0, options.n_samples, options.n_samples)
+        draws = _sample(chains, options)
     return InferenceResult(
         method="mcmc_nuts",
         samples=draws["samples"],
@@ -194,6 +205,26 @@ def run_nuts(
         settings=asdict(options),
         wall_time_s=time.perf_counter() - start,
     )
+
+
+def _sample(chains: _Chains, options: NUTSOptions) -> dict[str, Any]:
+    """Draw the number of samples asked for, or until the chains have converged."""
+    if options.n_samples is not None:
+        return chains.advance("sample", 0, options.n_samples, options.n_samples)
+    done = min(_FIRST_ROUND, options.max_samples)
+    draws = chains.advance("sample", 0, done, done)
+    while done < options.max_samples and not chains_converged(_monitored(draws)):
+        stop = min(done + _ROUND, options.max_samples)
+        more = chains.advance("sample", done, stop, stop)
+        draws = jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), draws, more)
+        done = stop
+    return draws
+
+
+def _monitored(draws: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the coordinates and the scalar sites."""
+    scalars = {name: value for name, value in draws["samples"].items() if value.ndim == 2}
+    return {**draws["z"], **scalars}
 
 
 class _Chains:

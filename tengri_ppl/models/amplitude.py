@@ -48,7 +48,7 @@ def best_log_amplitude(unit_flux: ArrayLike, data: ArrayLike, sigma: ArrayLike) 
 
 
 def log_amplitude_error(data: ArrayLike, sigma: ArrayLike) -> Array:
-    """Standard error of log10 of the amplitude for a model that fits the data, shape (...)."""
+    """Return the standard error of log10 of the amplitude of a model that fits, shape (...)."""
     signal_to_noise = jnp.sqrt(jnp.sum((data / jnp.asarray(sigma)) ** 2, axis=-1))
     return 1.0 / (jnp.log(10.0) * jnp.maximum(signal_to_noise, 1.0))
 
@@ -57,10 +57,10 @@ def sample_decentred(name: str, prior: Any, location: ArrayLike, scale: ArrayLik
     r"""Sample a parameter relative to a location and a scale that depend on other parameters.
 
     The site ``name + "_decentred"`` holds
-    :math:`u = [T^{-1}(x) - T^{-1}(x_0)] / (s\, dT^{-1}/dx(x_0))`, where T maps the real line to the
-    support of the prior, so that x is about :math:`x_0 + s u`. Its distribution is the prior carried
-    over exactly, so that prior draws, densities and NumPyro's handlers are right by construction.
-    The parameter itself is recorded as a deterministic site.
+    :math:`u = [T^{-1}(x) - T^{-1}(x_0)] / (s\, dT^{-1}/dx(x_0))`, where T maps the real line to
+    the support of the prior, so that x is about :math:`x_0 + s u`. Its distribution is the prior
+    carried over exactly, so that prior draws, densities and NumPyro's handlers are right by
+    construction. The parameter itself is recorded as a deterministic site.
 
     Parameters
     ----------

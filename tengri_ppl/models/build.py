@@ -20,7 +20,7 @@ from tengri_ppl.models.photometry_table import (
     lagrange_basis,
 )
 from tengri_ppl.observation.photometry import BandQuadrature, Photometry, band_quadrature
-from tengri_ppl.physics.composite import age_intervals
+from tengri_ppl.physics.composite import age_intervals, count_fine
 from tengri_ppl.physics.ssp import SSPData
 
 __all__ = ["build_forward", "choose_n_nodes", "redshift_nodes"]
@@ -31,7 +31,7 @@ _REFERENCE_REDSHIFTS = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
 _N_DRAWS = 32
 _LYMAN_LIMIT = 912.0
 _FAINTEST = 1e-6
-_MARGIN = 0.75
+_MARGIN = 0.5
 
 
 def build_forward(
@@ -75,6 +75,7 @@ def build_forward(
         structure=structure,
         bands=photometry.names,
         age_scheme=age_scheme,
+        n_fine=count_fine(lower),
         zsun=ssp.zsun,
         lsun_erg_s=ssp.lsun_erg_s,
     )
@@ -112,7 +113,7 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
     The error is that of the band-averaged transmission of the dust for a flat spectrum, over
     draws from the prior and a fixed set of redshifts (so that the choice, and with it the shape
     of the compiled program, is the same for all galaxies); its 95th percentile has to be below
-    three quarters of the tolerance.
+    half the tolerance.
 
     Raises
     ------

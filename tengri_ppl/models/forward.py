@@ -90,6 +90,7 @@ class ForwardModel:
     structure: Structure = field(metadata={"static": True})
     bands: tuple[str, ...] = field(metadata={"static": True})
     age_scheme: str = field(metadata={"static": True})
+    n_fine: int = field(metadata={"static": True})
     zsun: float = field(metadata={"static": True})
     lsun_erg_s: float = field(metadata={"static": True})
 
@@ -99,7 +100,7 @@ class ForwardModel:
         """Mass formed per age interval."""
         cosmic_age = age_gyr(params["redshift"], self.h0, self.om0)
         sfh = self.structure.sfh
-        return form_mass(sfh, params, cosmic_age, self.age_lower, self.age_upper)
+        return form_mass(sfh, params, cosmic_age, self.age_lower, self.age_upper, self.n_fine)
 
     def _populations(self, params: Mapping[str, Any]) -> Array:
         """Masses of the SSPs in the young and in the old population, (2, n_met * n_age)."""
@@ -179,8 +180,8 @@ class ForwardModel:
             return amplitude
         by_rate = type(sfh)(amplitude="log_peak_sfr")
         unit = {by_rate.prefix + k: v for k, v in local.items()} | {by_rate.amplitude_name: 0.0}
-        mass = form_mass(by_rate, unit, cosmic_age, self.age_lower, self.age_upper).mass.sum()
-        return amplitude / mass
+        formed = form_mass(by_rate, unit, cosmic_age, self.age_lower, self.age_upper, self.n_fine)
+        return amplitude / formed.mass.sum()
 
     # -- derived quantities ----------------------------------------------------------------------
 

@@ -184,7 +184,7 @@ def _check_coverage(
     for name, low, high in zip(names, blue, red, strict=True):
         if low < wave[0] or high > wave[-1]:
             raise DataError(
-                f"band {name!r} needs rest-frame wavelengths {low:.6g}-{high:.6g} Angstrom, but the "
-                f"SSP grid covers {wave[0]:.6g}-{wave[-1]:.6g}; leave the band out or use another "
+                f"band {name!r} needs rest-frame wavelengths {low:.6g}-{high:.6g} Angstrom, but "
+                f"the SSP grid covers {wave[0]:.6g}-{wave[-1]:.6g}; leave the band out or use another "
                 "grid"
             )

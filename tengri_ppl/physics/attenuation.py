@@ -72,7 +72,7 @@ def calzetti(wave: ArrayLike) -> Array:
 
 
 def salim(wave: ArrayLike, slope: ArrayLike = 0.0, bump: ArrayLike = 0.0) -> Array:
-    r"""Modified Calzetti law of Salim et al. (2018, ApJ 859, 11), eqs. 4 and 6.
+    r"""Calzetti law with another slope and a bump, of Salim et al. (2018, ApJ 859, 11), eqs. 4 and 6.
 
     .. math:: k = k_{Cal} (\lambda/5500)^\delta + D(\lambda) / R_V, \quad
               D = \frac{B\, \lambda^2 (350)^2}{(\lambda^2 - 2175^2)^2 + \lambda^2 (350)^2}, \quad

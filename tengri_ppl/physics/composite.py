@@ -27,11 +27,27 @@ from jax.typing import ArrayLike
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.physics.sfh.parametric import SFH
 
-__all__ = ["AGE_SCHEMES", "FormedMass", "age_intervals", "form_mass", "node_masses"]
+__all__ = [
+    "AGE_SCHEMES",
+    "FormedMass",
+    "age_intervals",
+    "count_fine",
+    "form_mass",
+    "node_masses",
+]
 
 AGE_SCHEMES = ("linear", "bins")
 _OLDEST_GYR = 100.0
-_N_QUADRATURE = 4
+
+
+def _unit_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return 0.5 * (nodes + 1.0), 0.5 * weights
+
+
+_COARSE_RULE, _FINE_RULE = _unit_rule(3), _unit_rule(12)
+_FINE_FROM_GYR = 2.0
 
 
 class FormedMass(NamedTuple):
@@ -80,6 +96,18 @@ class FormedMass(NamedTuple):
         return total / jnp.sum(self.mass)
 
 
+def count_fine(lower: ArrayLike) -> int:
+    """Return the number of intervals that are old enough for the finer rule."""
+    return int(np.sum(np.asarray(lower) >= _FINE_FROM_GYR))
+
+
+def _largest(parts: list[tuple[Array, Array]]) -> Array:
+    """Largest value in the intervals that are not empty, 0 if all are; no gradient."""
+    tops = [jnp.max(jnp.where(w[:, None] > 0, x, -jnp.inf), initial=-jnp.inf) for x, w in parts]
+    peak = jax.lax.stop_gradient(jnp.maximum(*tops))
+    return jnp.where(jnp.isfinite(peak), peak, 0.0)
+
+
 def _length(lower: Array, upper: Array) -> Array:
     """Length of each interval [Gyr], 1 where it is empty."""
     return jnp.where(upper > lower, upper - lower, 1.0)
@@ -116,6 +144,7 @@ def form_mass(
     cosmic_age: ArrayLike,
     lower: ArrayLike,
     upper: ArrayLike,
+    n_fine: int = 0,
 ) -> FormedMass:
     """Integrate a star formation history over age intervals.
 
@@ -133,6 +162,9 @@ def form_mass(
         Age of the universe at the epoch of observation [Gyr].
     lower, upper : array_like, shape (n_interval,)
         Age intervals [Gyr].
+    n_fine : int
+        So many of the oldest intervals take a finer rule: they are long, and a galaxy may have
+        formed all of its stars inside one of them.
     """
     local = sfh.select(params, sfh.prefix)
     amplitude = 10.0 ** jnp.asarray(local.pop(sfh.amplitude))
@@ -142,24 +174,33 @@ def form_mass(
     end = jnp.minimum(end, onset)
     young, old = jnp.clip(lower, end, onset), jnp.clip(upper, end, onset)
 
-    nodes, weights = np.polynomial.legendre.leggauss(_N_QUADRATURE)
-    nodes, weights = 0.5 * (nodes + 1.0), 0.5 * weights
+    coarse = slice(0, lower.size - n_fine)
+    parts = [(coarse, _COARSE_RULE), (slice(coarse.stop, lower.size), _FINE_RULE)]
     width = old - young
-    time = young[:, None] + width[:, None] * nodes
-    log_sfr = sfh.log_shape(time, cosmic_age, **local)
-    peak = jax.lax.stop_gradient(jnp.max(jnp.where(width[:, None] > 0, log_sfr, -jnp.inf)))
-    peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
-    formed = jnp.exp(jnp.minimum(log_sfr - peak, 0.0)) * (weights * width[:, None])
-    position = (time - lower[:, None]) / _length(lower, upper)[:, None]
+    times = [young[g, None] + width[g, None] * nodes for g, (nodes, _) in parts]
+    log_sfr = [sfh.log_shape(time, cosmic_age, **local) for time in times]
+    peak = _largest([(x, width[g]) for x, (g, _) in zip(log_sfr, parts, strict=True)])
+    formed = [
+        jnp.exp(jnp.minimum(x - peak, 0.0)) * (weights * width[g, None])
+        for x, (g, (_, weights)) in zip(log_sfr, parts, strict=True)
+    ]
+    length = _length(lower, upper)
+    moment = jnp.concatenate(
+        [
+            jnp.sum(m * (time - lower[g, None]), axis=1) / length[g]
+            for m, time, (g, _) in zip(formed, times, parts, strict=True)
+        ]
+    )
+    mass = jnp.concatenate([m.sum(axis=1) for m in formed])
 
     if sfh.amplitude == "log_mass":
-        total = jnp.sum(formed)
+        total = jnp.sum(mass)
         scale = amplitude / jnp.where(total > 0, total, 1.0)
     else:
         scale = amplitude * 1e9 * jnp.exp(peak)
     return FormedMass(
-        mass=scale * jnp.sum(formed, axis=1),
-        moment=scale * jnp.sum(formed * position, axis=1),
+        mass=scale * mass,
+        moment=scale * moment,
         young_edge=young,
         old_edge=old,
         lower=lower,

@@ -1,1 +1,1 @@
-"""Room of tengri_ppl."""
+"""Precision, compilation and memory."""

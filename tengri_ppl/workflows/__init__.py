@@ -1,1 +1,5 @@
-"""Room of tengri_ppl."""
+"""The few lines that join model, inference and results."""
+
+from tengri_ppl.workflows.fitter import Fitter
+
+__all__ = ["Fitter"]

@@ -1,0 +1,74 @@
+"""``tengri-ppl fit``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import typer
+
+from tengri_ppl.cli.config import read_galaxy
+from tengri_ppl.errors import DataError
+from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
+from tengri_ppl.workflows.fitter import Fitter
+
+__all__ = ["run_fit"]
+
+
+def run_fit(
+    galaxy: Path, output: Path, method: str | None, seed: int, *, progress: bool, x64: bool
+) -> int:
+    """Fit the galaxy of a TOML file; return the exit code."""
+    if x64:
+        enable_x64()
+    enable_persistent_cache()
+    config = read_galaxy(galaxy)
+    _make_folder(output)
+    options = dict(config.sampler)
+    configured = options.pop("method", "mcmc_nuts")
+    fitter = Fitter(config.build(), config.flux, config.noise, data_mask=config.mask)
+    posterior = fitter.run(
+        method or configured, key=jax.random.key(seed), progress=progress, **options
+    )
+    posterior.inference_data.attrs["galaxy"] = config.name
+    posterior.save(output / "posterior.nc")
+    for name, figure in _figures(posterior).items():
+        _save_figure(figure, output / f"{name}.png")
+    return _report(config.name, posterior, output)
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--output {output}: can't make this folder ({error.strerror})") from None
+
+
+def _figures(posterior: Posterior) -> dict[str, Any]:
+    """Draw all plots."""
+    return {
+        "corner": posterior.plot_corner(),
+        "sed": posterior.plot_sed(),
+        "sfh": posterior.plot_sfh(),
+        "trace": posterior.plot_trace(),
+    }
+
+
+def _save_figure(figure: Any, path: Path) -> None:
+    """Write a figure to a temporary file and rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=150)
+    os.replace(temporary, path)
+
+
+def _report(name: str, posterior: Posterior, output: Path) -> int:
+    """Print the summary and the verdict; return the exit code."""
+    verdict = posterior.convergence()
+    typer.echo(f"\n{name}: {posterior.method}, {posterior.wall_time_s:.1f} s\n")
+    typer.echo(posterior.summary_str())
+    typer.echo(f"\nwritten to {output}/: posterior.nc, corner.png, sed.png, sfh.png, trace.png")
+    typer.echo(verdict.message, err=not verdict.converged)
+    return 0 if verdict.converged else 1

@@ -1,0 +1,90 @@
+"""The engines by name: what they are for, their options and how to run them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
+from tengri_ppl.inference.result import InferenceResult
+
+__all__ = ["Method", "get_method", "list_methods", "make_options"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An engine.
+
+    Attributes
+    ----------
+    name : str
+        Name for ``Fitter.run``.
+    summary : str
+        What it does and when to use it.
+    options : type
+        Dataclass of its options, with defaults.
+    run : callable
+        ``run(target, key, options, progress=...)`` -> :class:`InferenceResult`.
+    aliases : tuple of str
+        Other names.
+    """
+
+    name: str
+    summary: str
+    options: type
+    run: Callable[..., InferenceResult]
+    aliases: tuple[str, ...] = ()
+
+
+_METHODS = (
+    Method(
+        name="mcmc_nuts",
+        summary="No-U-Turn sampler (NumPyro): exact, needs gradients; up to some 100 parameters",
+        options=NUTSOptions,
+        run=run_nuts,
+        aliases=("nuts",),
+    ),
+)
+
+
+def list_methods() -> tuple[Method, ...]:
+    """Return all engines."""
+    return _METHODS
+
+
+def get_method(name: str) -> Method:
+    """Return an engine by name or alias.
+
+    Raises
+    ------
+    ParameterError
+        If there is none; the message lists those that there are.
+    """
+    by_name = {n: method for method in _METHODS for n in (method.name, *method.aliases)}
+    if name not in by_name:
+        raise ParameterError(
+            f"method {name!r} is unknown{suggest(name, by_name)} "
+            f"(available: {', '.join(method.name for method in _METHODS)})"
+        )
+    return by_name[name]
+
+
+def make_options(method: Method, given: dict[str, Any]) -> Any:
+    """Make an engine's options from keyword arguments.
+
+    Raises
+    ------
+    ParameterError
+        If an option is unknown or its value is refused.
+    """
+    known = [f.name for f in dataclasses.fields(method.options)]
+    for name in given:
+        if name not in known:
+            raise ParameterError(
+                f"{method.name} has no option {name!r}{suggest(name, known)} "
+                f"(its options: {', '.join(known)})"
+            )
+    return method.options(**given)

@@ -1,0 +1,69 @@
+"""Precision and compilation: switches that the user flips, never the import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+__all__ = ["CompilationCount", "count_compilations", "enable_persistent_cache", "enable_x64"]
+
+_CACHE_VARIABLE = "TENGRI_PPL_JAX_CACHE_DIR"
+_COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+def enable_x64(enable: bool = True) -> None:
+    """Switch JAX to 64-bit floating-point numbers, or back.
+
+    Call it before anything is built: models keep the precision that they were made in.
+    """
+    jax.config.update("jax_enable_x64", enable)
+
+
+def enable_persistent_cache(directory: str | Path | None = None) -> Path:
+    """Keep compiled programs on disk, so that a later process need not compile them.
+
+    Parameters
+    ----------
+    directory : str or Path, optional
+        By default the environment variable ``TENGRI_PPL_JAX_CACHE_DIR``, or
+        ``~/.cache/tengri_ppl/jax``.
+
+    Returns
+    -------
+    Path
+        The directory.
+    """
+    default = os.environ.get(_CACHE_VARIABLE) or Path.home() / ".cache" / "tengri_ppl" / "jax"
+    path = Path(directory or default).expanduser()
+    path.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    return path
+
+
+@dataclass
+class CompilationCount:
+    """Number of programs that XLA compiled, or fetched from the persistent cache."""
+
+    programs: int = 0
+
+
+@contextmanager
+def count_compilations() -> Iterator[CompilationCount]:
+    """Count the programs that are compiled inside the ``with`` block."""
+    count = CompilationCount()
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event == _COMPILE_EVENT:
+            count.programs += 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield count
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,54 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("NPROC", "4")  # XLA's thread pool may deadlock on two threads
+
+import jax
+import pytest
+
+import tengri_ppl as tg
+from tengri_ppl.runtime.compilation import enable_persistent_cache
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compilation_cache():
+    enable_persistent_cache(ROOT / ".cache" / "jax-tests")
+
+
+@pytest.fixture(scope="session")
+def ssp():
+    return tg.load_ssp_data()
+
+
+@pytest.fixture(scope="session")
+def validation_data() -> Path:
+    path = Path(os.environ.get("TENGRI_PPL_VALIDATION_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"no validation data at {path}; set TENGRI_PPL_VALIDATION_DATA")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sdss() -> tg.Observation:
+    bands = ["sdss_u", "sdss_g", "sdss_r", "sdss_i", "sdss_z"]
+    return tg.Observation(photometry=tg.Photometry.from_names(bands))
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def x64():
+    """64-bit numbers inside the test; programs traced in the other precision are dropped."""
+    jax.clear_caches()
+    with jax.enable_x64(True):
+        yield
+    jax.clear_caches()
