@@ -1,0 +1,215 @@
+"""Did the chains converge? One verdict, with the reason and what to do next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tengri_ppl.results._arviz import arviz
+from tengri_ppl.results.variables import free_parameters
+
+__all__ = ["Convergence", "convergence", "effective_sample_sizes"]
+
+#: A chain of which a larger share of draws repeats the one before is frozen.
+_FROZEN_SHARE = 0.95
+#: Above this R-hat the chains are in different places, and more draws of them don't help.
+_APART = 1.1
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Convergence of the free parameters of a posterior.
+
+    Attributes
+    ----------
+    converged : bool
+        Whether all limits are kept.
+    max_rhat : float
+        Largest rank-normalised split R-hat.
+    min_ess_bulk, min_ess_tail : float
+        Smallest effective sample sizes of the bulk and of the 5 and 95 % quantiles.
+    divergences : float
+        Share of divergent draws; 0 for engines that have none.
+    worst_rhat, worst_ess : str
+        Names of the parameters with the largest R-hat and the smallest bulk effective sample size.
+    frozen_chains : tuple of int
+        Chains that hardly move.
+    message : str
+        The verdict in one line, with what to do next.
+    """
+
+    converged: bool
+    max_rhat: float
+    min_ess_bulk: float
+    min_ess_tail: float
+    divergences: float
+    worst_rhat: str
+    worst_ess: str
+    frozen_chains: tuple[int, ...]
+    message: str
+
+    def __bool__(self) -> bool:
+        """Return ``converged``."""
+        return self.converged
+
+    def __str__(self) -> str:
+        """Return ``message``."""
+        return self.message
+
+
+def convergence(
+    inference_data: Any,
+    *,
+    max_rhat: float = 1.01,
+    min_ess: float = 400.0,
+    max_divergences: float = 0.01,
+) -> Convergence:
+    """Judge the chains by the criteria of Vehtari et al. (2021, Bayesian Analysis 16, 667).
+
+    Parameters
+    ----------
+    inference_data : arviz.InferenceData
+        With a group ``posterior`` and, where the engine has it, ``sample_stats.diverging``.
+    max_rhat : float
+        Largest rank-normalised split R-hat that is accepted.
+    min_ess : float
+        Smallest effective sample size, bulk and tail, that is accepted.
+    max_divergences : float
+        Largest share of divergent draws that is accepted.
+
+    Returns
+    -------
+    Convergence
+        A single chain is cut into two for R-hat. NaN, from chains that do not move, fails.
+    """
+    draws = _free_draws(inference_data)
+    scores = _Scores(
+        rhat=_Worst({name: _rhat(x) for name, x in draws.items()}, largest=True),
+        bulk=_Worst(effective_sample_sizes(inference_data, "bulk")),
+        tail=_Worst(effective_sample_sizes(inference_data, "tail")),
+        divergences=_divergent_share(inference_data),
+        frozen=_frozen_chains(draws),
+        n_draws=next(iter(draws.values())).shape[1],
+    )
+    problems = _problems(scores, max_rhat, min_ess, max_divergences)
+    return Convergence(
+        converged=not problems,
+        max_rhat=scores.rhat.value,
+        min_ess_bulk=scores.bulk.value,
+        min_ess_tail=scores.tail.value,
+        divergences=scores.divergences,
+        worst_rhat=scores.rhat.name,
+        worst_ess=scores.bulk.name,
+        frozen_chains=scores.frozen,
+        message=_message(problems, scores, min_ess, max_divergences),
+    )
+
+
+def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[str, float]:
+    """Effective sample size of each free parameter, ``"bulk"`` or ``"tail"`` as ArviZ has them."""
+    az = arviz()
+    draws = _free_draws(inference_data)
+    return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
+
+
+# -- scores ----------------------------------------------------------------------------------------
+
+
+class _Worst:
+    """The worst of one statistic over the parameters; NaN is worse than anything."""
+
+    def __init__(self, values: dict[str, float], largest: bool = False) -> None:
+        sign = 1.0 if largest else -1.0
+        self.name = max(
+            values, key=lambda n: math.inf if math.isnan(values[n]) else sign * values[n]
+        )
+        self.value = values[self.name]
+
+
+@dataclass(frozen=True)
+class _Scores:
+    rhat: _Worst
+    bulk: _Worst
+    tail: _Worst
+    divergences: float
+    frozen: tuple[int, ...]
+    n_draws: int
+
+
+def _free_draws(inference_data: Any) -> dict[str, np.ndarray]:
+    """Draws (chain, draw) of each free parameter, in double precision."""
+    posterior = inference_data.posterior
+    names = free_parameters(inference_data)
+    return {name: np.asarray(posterior[name].values, dtype=float) for name in names}
+
+
+def _rhat(draws: np.ndarray) -> float:
+    n = draws.shape[1]
+    if len(draws) == 1:
+        draws = draws[:, : n - n % 2].reshape(2, n // 2)
+    return float(arviz().rhat(draws, method="rank"))
+
+
+def _divergent_share(inference_data: Any) -> float:
+    stats = getattr(inference_data, "sample_stats", None)
+    if stats is None or "diverging" not in stats:
+        return 0.0
+    return float(np.mean(stats["diverging"].values))
+
+
+def _frozen_chains(draws: dict[str, np.ndarray]) -> tuple[int, ...]:
+    """Chains in which nearly every draw repeats the one before in every parameter."""
+    moves = np.any([np.diff(x, axis=1) != 0.0 for x in draws.values()], axis=0)
+    if moves.shape[1] == 0:
+        return ()
+    return tuple(int(i) for i in np.flatnonzero(moves.mean(axis=1) < 1.0 - _FROZEN_SHARE))
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _problems(
+    scores: _Scores, max_rhat: float, min_ess: float, max_divergences: float
+) -> list[str]:
+    """Say which limits are broken."""
+    rhat, problems = scores.rhat, []
+    if scores.frozen:
+        word = "chain" if len(scores.frozen) == 1 else "chains"
+        problems.append(f"{word} {', '.join(map(str, scores.frozen))} did not move")
+    if not rhat.value <= max_rhat:
+        problems.append(f"R-hat of {rhat.name} is {rhat.value:.3f} (limit {max_rhat:g})")
+    for label, worst in (("ess_bulk", scores.bulk), ("ess_tail", scores.tail)):
+        if not worst.value >= min_ess:
+            problems.append(f"{label} of {worst.name} is {worst.value:.0f} ({min_ess:g} needed)")
+    if not scores.divergences <= max_divergences:
+        problems.append(
+            f"{scores.divergences:.1%} of the draws diverged (limit {max_divergences:.1%})"
+        )
+    return problems
+
+
+def _message(problems: list[str], scores: _Scores, min_ess: float, max_divergences: float) -> str:
+    rhat, lowest = scores.rhat, min(scores.bulk.value, scores.tail.value)
+    if not problems:
+        return f"converged: largest R-hat {rhat.value:.3f} ({rhat.name}), smallest ESS {lowest:.0f}"
+    advice = []
+    if scores.frozen or math.isnan(rhat.value):
+        advice.append("start again with another seed and a longer warm-up")
+    elif rhat.value > _APART:
+        advice.append(
+            "double n_warmup; if the chains still disagree the posterior has several modes"
+        )
+    elif len(problems) > 1 or scores.divergences <= max_divergences:
+        advice.append(f"run longer (n_samples={_enough_draws(scores.n_draws, lowest, min_ess)})")
+    if scores.divergences > max_divergences:
+        advice.append("raise target_accept_rate to 0.95")
+    return f"not converged: {', '.join(problems)}; {' and '.join(advice)}"
+
+
+def _enough_draws(n_draws: int, ess: float, needed: float) -> int:
+    """Draws per chain after which the effective sample size should do, in round numbers."""
+    factor = min(max(1.5, 1.2 * needed / max(ess, 1.0)), 20.0)
+    return int(math.ceil(n_draws * factor / 100.0) * 100)

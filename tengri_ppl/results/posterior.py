@@ -1,0 +1,230 @@
+"""Posterior: draws, statistics and data of a fit, with the model that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tengri_ppl.errors import DataError, ParameterError, suggest
+from tengri_ppl.models.sed import SEDModel
+from tengri_ppl.results import diagnostics
+from tengri_ppl.results._arviz import arviz
+from tengri_ppl.results.derived import linear_quantities
+from tengri_ppl.results.diagnostics import Convergence
+from tengri_ppl.results.provenance import check_model
+from tengri_ppl.results.storage import read_inference_data, write_inference_data
+from tengri_ppl.results.variables import derived_names, flat_draws, free_parameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["Posterior"]
+
+
+class Posterior:
+    """Result of a fit of one galaxy.
+
+    Everything that was computed is in `inference_data`, which all of ArviZ works on; the methods
+    here are short cuts for what is asked most often.
+
+    Parameters
+    ----------
+    inference_data : arviz.InferenceData
+        As `build_inference_data` makes it; at least a group ``posterior``.
+    model : SEDModel, optional
+        The model that was fitted; `plot_sed` and `plot_sfh` need it.
+
+    Raises
+    ------
+    DataError, ParameterError
+        If the model has other bands, components, free parameters or fixed values than the one
+        that the posterior was made with.
+    """
+
+    def __init__(self, inference_data: Any, model: SEDModel | None = None) -> None:
+        if "posterior" not in inference_data.groups():
+            raise DataError("the InferenceData has no group 'posterior', so there is no result")
+        if model is not None:
+            check_model(inference_data.attrs, model)
+        self.inference_data = inference_data
+        self.model = model
+
+    def __repr__(self) -> str:
+        """Return the method, the size and the verdict on convergence."""
+        sizes = self.inference_data.posterior.sizes
+        return (
+            f"Posterior({self.method}: {sizes['chain']} chains x {sizes['draw']} draws, "
+            f"{len(self.samples)} free parameters; {self.convergence()})"
+        )
+
+    # -- values ------------------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """Name of the engine."""
+        return str(self.inference_data.attrs.get("method", "unknown"))
+
+    @property
+    def wall_time_s(self) -> float:
+        """Duration of the run [s], NaN if it is not known."""
+        return float(self.inference_data.attrs.get("wall_time_s", np.nan))
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """Draws of the free parameters with the chains joined: name -> (chain * draw,)."""
+        return flat_draws(self.inference_data, free_parameters(self.inference_data))
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Posterior mean of each free parameter."""
+        return {name: float(np.mean(x, dtype=float)) for name, x in self.samples.items()}
+
+    @property
+    def median(self) -> dict[str, float]:
+        """Posterior median of each free parameter."""
+        return {name: float(np.median(x)) for name, x in self.samples.items()}
+
+    @cached_property
+    def derived(self) -> dict[str, np.ndarray]:
+        """Draws of the derived quantities: name -> (chain * draw,).
+
+        The recorded ones (`tengri_ppl.results.DERIVED`), and ``stellar_mass`` [Msun],
+        ``sfr_100myr``, ``sfr_10myr`` [Msun/yr] and ``ssfr_100myr`` [1/yr] for the logarithms.
+        """
+        recorded = flat_draws(self.inference_data, derived_names(self.inference_data))
+        return recorded | linear_quantities(recorded)
+
+    # -- tables ------------------------------------------------------------------------------------
+
+    def summary(self, *, hdi_prob: float = 0.68, derived: bool = True) -> pd.DataFrame:
+        """Mean, standard deviation, interval and convergence of every parameter.
+
+        Parameters
+        ----------
+        hdi_prob : float
+            Probability in the highest-density interval.
+        derived : bool
+            Include the derived quantities.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a quantity; the columns are those of ``arviz.summary``.
+        """
+        names = list(self.samples)
+        names += derived_names(self.inference_data) if derived else []
+        table: pd.DataFrame = arviz().summary(
+            self.inference_data, var_names=names, hdi_prob=hdi_prob, round_to=4
+        )
+        return table
+
+    def summary_str(self) -> str:
+        """Return method, duration, the table of `summary` and the verdict on convergence."""
+        sizes = self.inference_data.posterior.sizes
+        title = (
+            f"{self.method}: {sizes['chain']} chains x {sizes['draw']} draws "
+            f"in {self.wall_time_s:.1f} s"
+        )
+        return "\n".join([title, self.summary().to_string(), str(self.convergence())])
+
+    def to_arviz(self) -> Any:
+        """Return `inference_data`."""
+        return self.inference_data
+
+    # -- convergence -------------------------------------------------------------------------------
+
+    def convergence(self, **limits: float) -> Convergence:
+        """Judge the chains; see `tengri_ppl.results.diagnostics.convergence` for the limits."""
+        return diagnostics.convergence(self.inference_data, **limits)
+
+    def check_convergence(self, **limits: float) -> Convergence:
+        """Judge the chains: the same as `convergence`."""
+        return self.convergence(**limits)
+
+    def effective_sample_size(self) -> dict[str, float]:
+        """Bulk effective sample size of each free parameter."""
+        return diagnostics.effective_sample_sizes(self.inference_data)
+
+    # -- figures -----------------------------------------------------------------------------------
+
+    def plot_corner(self, params: Sequence[str] | None = None, **options: Any) -> Figure:
+        """Plot one- and two-dimensional marginals; see `tengri_ppl.results.plots.plot_corner`.
+
+        Parameters
+        ----------
+        params : sequence of str, optional
+            Free parameters and derived quantities; by default all free parameters.
+        **options
+            ``truths``, ``color``, ``fig``, ``label``, ``bins``.
+        """
+        from tengri_ppl.results.plots import plot_corner
+
+        return plot_corner(self._select(params), **options)
+
+    def plot_trace(self, params: Sequence[str] | None = None, **options: Any) -> Figure:
+        """Plot draws in their order, and marginals; see `tengri_ppl.results.plots.plot_trace`."""
+        from tengri_ppl.results.plots import plot_trace
+
+        return plot_trace(self.inference_data, params=list(self._select(params)), **options)
+
+    def plot_sed(self, **options: Any) -> Figure:
+        """Plot data, model and residuals; see `tengri_ppl.results.plots.plot_sed`."""
+        from tengri_ppl.results.plots import plot_sed
+
+        return plot_sed(self._need_model("plot_sed"), self.inference_data, **options)
+
+    def plot_sfh(self, **options: Any) -> Figure:
+        """Plot the star formation history; see `tengri_ppl.results.plots.plot_sfh`."""
+        from tengri_ppl.results.plots import plot_sfh
+
+        return plot_sfh(self._need_model("plot_sfh"), self.samples, **options)
+
+    def _select(self, params: Sequence[str] | None) -> dict[str, np.ndarray]:
+        known = self.samples | flat_draws(self.inference_data, derived_names(self.inference_data))
+        names = list(self.samples) if params is None else list(params)
+        for name in names:
+            if name not in known:
+                raise ParameterError(
+                    f"{name!r} is not in this posterior{suggest(name, known)} "
+                    f"It has: {', '.join(known)}"
+                )
+        return {name: known[name] for name in names}
+
+    def _need_model(self, method: str) -> SEDModel:
+        if self.model is None:
+            raise ParameterError(
+                f"{method} evaluates the model, and this posterior has none: "
+                "load it with Posterior.load(path, model=sed)"
+            )
+        return self.model
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write `inference_data` to a netCDF-4 (= HDF5) file; see `write_inference_data`."""
+        return write_inference_data(self.inference_data, path)
+
+    @classmethod
+    def load(cls, path: str | Path, model: SEDModel | None = None) -> Posterior:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        model : SEDModel, optional
+            The model that was fitted, which the file does not hold.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or holds no posterior, or the model has other bands.
+        ParameterError
+            If the model has other components, free parameters or fixed values.
+        """
+        return cls(read_inference_data(path), model=model)
