@@ -180,8 +180,9 @@ def form_mass(
     times = [young[g, None] + width[g, None] * nodes for g, (nodes, _) in parts]
     log_sfr = [sfh.log_shape(time, cosmic_age, **local) for time in times]
     peak = _largest([(x, width[g]) for x, (g, _) in zip(log_sfr, parts, strict=True)])
+    # only points of zero width exceed the peak; a bound at the peak would halve its gradient
     formed = [
-        jnp.exp(jnp.minimum(x - peak, 0.0)) * (weights * width[g, None])
+        jnp.exp(jnp.minimum(x - peak, 1.0)) * (weights * width[g, None])
         for x, (g, (_, weights)) in zip(log_sfr, parts, strict=True)
     ]
     length = _length(lower, upper)
