@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tengri_ppl.results._arviz import arviz
+from tengri_ppl._arviz import load_arviz
+from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS
 from tengri_ppl.results.variables import free_parameters
 
 __all__ = ["Convergence", "convergence", "effective_sample_sizes"]
@@ -63,8 +64,8 @@ class Convergence:
 def convergence(
     inference_data: Any,
     *,
-    max_rhat: float = 1.01,
-    min_ess: float = 400.0,
+    max_rhat: float = MAX_RHAT,
+    min_ess: float = MIN_ESS,
     max_divergences: float = 0.01,
 ) -> Convergence:
     """Judge the chains by the criteria of Vehtari et al. (2021, Bayesian Analysis 16, 667).
@@ -76,7 +77,7 @@ def convergence(
     max_rhat : float
         Largest rank-normalised split R-hat that is accepted.
     min_ess : float
-        Smallest effective sample size, bulk and tail, that is accepted.
+        Smallest bulk effective sample size that is accepted; that of the tails is reported only.
     max_divergences : float
         Largest share of divergent draws that is accepted.
 
@@ -110,7 +111,7 @@ def convergence(
 
 def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[str, float]:
     """Effective sample size of each free parameter, ``"bulk"`` or ``"tail"`` as ArviZ has them."""
-    az = arviz()
+    az = load_arviz()
     draws = _free_draws(inference_data)
     return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
 
@@ -150,7 +151,7 @@ def _rhat(draws: np.ndarray) -> float:
     n = draws.shape[1]
     if len(draws) == 1:
         draws = draws[:, : n - n % 2].reshape(2, n // 2)
-    return float(arviz().rhat(draws, method="rank"))
+    return float(load_arviz().rhat(draws, method="rank"))
 
 
 def _divergent_share(inference_data: Any) -> float:
@@ -181,9 +182,9 @@ def _problems(
         problems.append(f"{word} {', '.join(map(str, scores.frozen))} did not move")
     if not rhat.value <= max_rhat:
         problems.append(f"R-hat of {rhat.name} is {rhat.value:.3f} (limit {max_rhat:g})")
-    for label, worst in (("ess_bulk", scores.bulk), ("ess_tail", scores.tail)):
-        if not worst.value >= min_ess:
-            problems.append(f"{label} of {worst.name} is {worst.value:.0f} ({min_ess:g} needed)")
+    ess = scores.bulk
+    if not ess.value >= min_ess:
+        problems.append(f"ess_bulk of {ess.name} is {ess.value:.0f} ({min_ess:g} needed)")
     if not scores.divergences <= max_divergences:
         problems.append(
             f"{scores.divergences:.1%} of the draws diverged (limit {max_divergences:.1%})"
@@ -192,9 +193,12 @@ def _problems(
 
 
 def _message(problems: list[str], scores: _Scores, min_ess: float, max_divergences: float) -> str:
-    rhat, lowest = scores.rhat, min(scores.bulk.value, scores.tail.value)
+    rhat, ess = scores.rhat, scores.bulk
     if not problems:
-        return f"converged: largest R-hat {rhat.value:.3f} ({rhat.name}), smallest ESS {lowest:.0f}"
+        return (
+            f"converged: largest R-hat {rhat.value:.3f} ({rhat.name}), "
+            f"smallest ess_bulk {ess.value:.0f} ({ess.name})"
+        )
     advice = []
     if scores.frozen or math.isnan(rhat.value):
         advice.append("start again with another seed and a longer warm-up")
@@ -203,7 +207,7 @@ def _message(problems: list[str], scores: _Scores, min_ess: float, max_divergenc
             "double n_warmup; if the chains still disagree the posterior has several modes"
         )
     elif len(problems) > 1 or scores.divergences <= max_divergences:
-        advice.append(f"run longer (n_samples={_enough_draws(scores.n_draws, lowest, min_ess)})")
+        advice.append(f"run longer (n_samples={_enough_draws(scores.n_draws, ess.value, min_ess)})")
     if scores.divergences > max_divergences:
         advice.append("raise target_accept_rate to 0.95")
     return f"not converged: {', '.join(problems)}; {' and '.join(advice)}"

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.models.amplitude import DECENTRED
 from tengri_ppl.models.coordinates import STANDARD
@@ -22,7 +23,6 @@ from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
-from tengri_ppl.results._arviz import arviz
 from tengri_ppl.results.derived import DERIVED, derived_quantities
 from tengri_ppl.results.provenance import root_attributes
 
@@ -76,7 +76,7 @@ def build_inference_data(
     ParameterError
         If the draws lack a free parameter of the model.
     """
-    az = arviz()
+    az = load_arviz()
     noise, data = _as_arrays(noise), jnp.asarray(data, dtype=float)
     params = {k: np.asarray(v) for k, v in sed.spec.free_values(result.samples).items()}
     key_posterior, key_prior, key_predictive = jax.random.split(key, 3)

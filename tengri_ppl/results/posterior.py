@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import DataError, ParameterError, suggest
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.results import diagnostics
-from tengri_ppl.results._arviz import arviz
 from tengri_ppl.results.derived import linear_quantities
 from tengri_ppl.results.diagnostics import Convergence
 from tengri_ppl.results.provenance import check_model
@@ -20,7 +20,7 @@ from tengri_ppl.results.storage import read_inference_data, write_inference_data
 from tengri_ppl.results.variables import derived_names, flat_draws, free_parameters
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
     from matplotlib.figure import Figure
 
 __all__ = ["Posterior"]
@@ -118,19 +118,19 @@ class Posterior:
         """
         names = list(self.samples)
         names += derived_names(self.inference_data) if derived else []
-        table: pd.DataFrame = arviz().summary(
+        table: pd.DataFrame = load_arviz().summary(
             self.inference_data, var_names=names, hdi_prob=hdi_prob, round_to=4
         )
         return table
 
     def summary_str(self) -> str:
-        """Return method, duration, the table of `summary` and the verdict on convergence."""
+        """Return method, size, duration and the table of `summary`."""
         sizes = self.inference_data.posterior.sizes
         title = (
             f"{self.method}: {sizes['chain']} chains x {sizes['draw']} draws "
             f"in {self.wall_time_s:.1f} s"
         )
-        return "\n".join([title, self.summary().to_string(), str(self.convergence())])
+        return f"{title}\n{self.summary().to_string()}"
 
     def to_arviz(self) -> Any:
         """Return `inference_data`."""

@@ -7,8 +7,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import DataError
-from tengri_ppl.results._arviz import arviz
 
 __all__ = ["read_inference_data", "write_inference_data"]
 
@@ -61,7 +61,7 @@ def read_inference_data(path: str | Path) -> Any:
     DataError
         If the file is missing, is not netCDF/HDF5, or has no group ``posterior``.
     """
-    az = arviz()
+    az = load_arviz()
     path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"{path} does not exist; Posterior.save(path) writes such files")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["plot_corner"]
 
 _PANEL_INCH = 1.7
-_MARGIN_INCH = 0.9
+_MARGIN_INCH = 0.85
+_TITLE_INCH = 0.5
 _TRUTH = "#000000"
 _MASSES = (0.95, 0.68)
 
@@ -32,8 +33,8 @@ def plot_corner(
 ) -> Figure:
     """Plot the marginals of all pairs of quantities as a lower triangle.
 
-    On the diagonal: histograms with the median (solid) and the 16 and 84 % quantiles (dashed),
-    which the title repeats. Below: the regions that hold 68 and 95 % of the draws.
+    On the diagonal: histograms, scaled to the same height, with the median (solid) and the 16 and
+    84 % quantiles (dashed), which the title repeats. Below: the regions that hold 68 and 95 % of the draws.
 
     Parameters
     ----------
@@ -87,9 +88,9 @@ def _new_triangle(names: list[str]) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     n = len(names)
-    size = _PANEL_INCH * n + _MARGIN_INCH + 0.3
+    size = _PANEL_INCH * n + _MARGIN_INCH + _TITLE_INCH
     fig = new_figure(size, size)
-    low, high = _MARGIN_INCH / size, 1.0 - 0.3 / size
+    low, high = _MARGIN_INCH / size, 1.0 - _TITLE_INCH / size
     grid = fig.add_gridspec(
         n, n, left=low, bottom=low, right=high, top=high, wspace=0.08, hspace=0.08
     )
@@ -105,7 +106,7 @@ def _new_triangle(names: list[str]) -> Any:
                 ax.set_yticks([])
             if row == n - 1:
                 ax.set_xlabel(label_of(x), fontsize=9)
-                ax.xaxis.set_label_coords(0.5, -0.38)
+                ax.xaxis.set_label_coords(0.5, -0.34)
             if col == 0 and row > 0:
                 ax.set_ylabel(label_of(y), fontsize=9)
                 ax.yaxis.set_label_coords(-0.36, 0.5)
@@ -146,14 +147,22 @@ def _histogram(
 ) -> None:
     from matplotlib.colors import to_rgba
 
-    density, edges = np.histogram(draws, bins=bins, range=span, density=True)
+    counts, edges = np.histogram(draws, bins=bins, range=span)
     face = to_rgba(color, 0.25)
-    ax.stairs(density, edges, fill=True, facecolor=face, edgecolor=color, lw=1.2, label=label)
+    ax.stairs(
+        counts / counts.max(),
+        edges,
+        fill=True,
+        facecolor=face,
+        edgecolor=color,
+        lw=1.2,
+        label=label,
+    )
     low, median, high = np.quantile(draws, [0.16, 0.5, 0.84])
     ax.axvline(median, color=color, lw=1.2)
     for value in (low, high):
         ax.axvline(value, color=color, lw=1.0, ls="--")
-    ax.set_ylim(0.0, max(1.1 * density.max(), ax.get_ylim()[1] if len(ax.patches) > 1 else 0.0))
+    ax.set_ylim(0.0, 1.1)
 
 
 def _density(
@@ -166,11 +175,12 @@ def _density(
 ) -> None:
     """Fill the smallest regions that hold 68 and 95 % of a smoothed histogram."""
     from matplotlib.colors import to_rgba
-    from scipy.ndimage import gaussian_filter
+    from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=bins, range=span)
     # Reflection keeps the density where a posterior ends at a wall of the prior.
-    smooth = np.pad(gaussian_filter(counts, 1.3, mode="reflect"), 1, mode="edge")
+    width = float(np.clip(1.2 * (5000.0 / len(x)) ** (1.0 / 6.0), 1.0, 2.5))
+    smooth = np.pad(gaussian_filter(counts, width, mode="reflect"), 1, mode="edge")
     levels = [_level(smooth[1:-1, 1:-1], mass) for mass in _MASSES]
     if not levels[0] < levels[1] < smooth.max():
         ax.plot(x, y, ".", color=color, ms=1.5)

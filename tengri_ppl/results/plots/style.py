@@ -38,6 +38,12 @@ _SFH_LABELS = {
     "tmax_gyr": r"$t_\mathrm{peak}$ [Gyr]",
     "fwhm_gyr": r"FWHM$_\mathrm{SFH}$ [Gyr]",
 }
+#: Largest range of an axis, and the multiples of powers of ten that are labelled on it.
+_LOG_TICKS = (
+    (6.0, (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)),
+    (16.0, (1.0, 2.0, 3.0, 5.0)),
+    (300.0, (1.0, 3.0)),
+)
 
 
 def label_of(name: str) -> str:
@@ -61,13 +67,7 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     """Label a logarithmic axis with plain numbers, dense enough for its range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    decades = abs(high / low)
-    if decades < 10.0**1.2:
-        subs: tuple[float, ...] = (
-            (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0) if decades < 6 else (1, 2, 3, 5)
-        )
-    else:
-        subs = (1.0, 3.0) if decades < 10.0**2.5 else (1.0,)
+    subs = next((subs for limit, subs in _LOG_TICKS if high / low < limit), (1.0,))
     axis.set_major_locator(LogLocator(subs=subs, numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _plain_number(value)))
     axis.set_minor_formatter(NullFormatter())

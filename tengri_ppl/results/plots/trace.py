@@ -35,9 +35,7 @@ def plot_trace(inference_data: Any, *, params: Sequence[str] | None = None) -> F
     names = free_parameters(inference_data) if params is None else list(params)
     fig = new_figure(9.0, 1.25 * len(names) + 0.8, layout="constrained")
     fig.get_layout_engine().set(hspace=0.02, h_pad=0.03, wspace=0.01)
-    axes = fig.subplots(
-        len(names), 2, squeeze=False, sharex="col", sharey="row", width_ratios=[5, 1]
-    )
+    axes = fig.subplots(len(names), 2, squeeze=False, sharey="row", width_ratios=[5, 1])
     diverging = _diverging(inference_data)
     for (trace, marginal), name in zip(axes, names, strict=True):
         draws = np.asarray(inference_data.posterior[name].values, dtype=float)
@@ -45,6 +43,7 @@ def plot_trace(inference_data: Any, *, params: Sequence[str] | None = None) -> F
         _rug(trace, diverging)
         trace.set_ylabel(label_of(name), fontsize=9)
         trace.set_xlim(0, draws.shape[1] - 1)
+        trace.tick_params("x", labelbottom=name == names[-1])
     axes[-1][0].set_xlabel("draw")
     axes[-1][1].set_xlabel("density")
     _legend(fig, axes[0][0], diverging)
@@ -54,16 +53,19 @@ def plot_trace(inference_data: Any, *, params: Sequence[str] | None = None) -> F
 def _chains(trace: Any, marginal: Any, draws: np.ndarray) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    edges = np.histogram_bin_edges(draws, bins=30)
+    edges = np.histogram_bin_edges(draws, bins=20)
     for chain, values in enumerate(draws):
         color = PALETTE[chain % len(PALETTE)]
         trace.plot(values, color=color, lw=0.6, alpha=0.8, label=f"chain {chain}")
         density, _ = np.histogram(values, bins=edges, density=True)
-        marginal.stairs(density, edges, orientation="horizontal", color=color, lw=1.1)
+        marginal.stairs(
+            density, edges, orientation="horizontal", color=color, lw=1.1, baseline=None
+        )
     trace.yaxis.set_major_locator(MaxNLocator(4))
     trace.tick_params(labelsize=8)
     marginal.tick_params(left=False, labelleft=False)
     marginal.set_xticks([])
+    marginal.set_xlim(left=0.0)
 
 
 def _rug(ax: Any, diverging: np.ndarray) -> None:
@@ -85,8 +87,6 @@ def _legend(fig: Any, ax: Any, diverging: np.ndarray) -> None:
     if diverging.size:
         handles.append(ax.lines[-1])
         labels.append(f"{diverging.size} divergent")
-    for handle in handles:
-        handle.set_rasterized(False)
     shown = min(len(handles), 9)
     fig.legend(
         handles[:shown],
