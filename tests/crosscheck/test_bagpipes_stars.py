@@ -38,10 +38,8 @@ HALF_SAMPLE = 0.00125
 OLDEST_GYR = 13.466984  # age of the universe, BAGPIPES' last edge
 FAR_INFRARED = 1e5
 CONSTANTS = (MPC_CM / 3.086e24) ** 2 * (C_ANGSTROM_PER_S / 2.9979e18)
-PER_CASE = (
-    "id group params_json phot_hires_mujy formed_mass stellar_mass sfr mass_weighted_age ceh_grid "
-    "lum_dist_cm age_of_universe_gyr"
-).split()
+PER_CASE = ["id", "group", "params_json", "phot_hires_mujy", "formed_mass", "stellar_mass", "sfr"]
+PER_CASE += ["mass_weighted_age", "ceh_grid", "lum_dist_cm", "age_of_universe_gyr"]
 SHARED = ("filter_names", "pivot_wav_A", "age_bins_yr")
 SFH_NAMES = {
     "dblplaw": ("dpl", {"alpha": "alpha", "beta": "beta", "tau": "tau_gyr"}),
