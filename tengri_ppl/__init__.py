@@ -13,13 +13,16 @@ from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
+from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
+from tengri_ppl.workflows.fitter import Fitter
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DataError",
     "Filter",
+    "Fitter",
     "Fixed",
     "GaussianNoise",
     "LogUniform",
@@ -28,6 +31,7 @@ __all__ = [
     "ParameterError",
     "Parameters",
     "Photometry",
+    "Posterior",
     "SEDModel",
     "SSPData",
     "TengriError",

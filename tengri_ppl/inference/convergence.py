@@ -26,11 +26,12 @@ def worst_rhat_and_ess(draws: Mapping[str, np.ndarray]) -> tuple[float, float]:
     """
     az = load_arviz()
     rhat, ess = [], []
-    for value in draws.values():
-        columns = value.reshape(*value.shape[:2], -1)
-        for i in range(columns.shape[2]):
-            rhat.append(float(az.rhat(columns[:, :, i], method="rank")))
-            ess.append(float(az.ess(columns[:, :, i], method="bulk")))
+    with np.errstate(invalid="ignore"):  # constant components divide by zero
+        for value in draws.values():
+            columns = value.reshape(*value.shape[:2], -1)
+            for i in range(columns.shape[2]):
+                rhat.append(float(az.rhat(columns[:, :, i], method="rank")))
+                ess.append(float(az.ess(columns[:, :, i], method="bulk")))
     return float(np.max(rhat)), float(np.min(ess))
 
 

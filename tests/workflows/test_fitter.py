@@ -1,0 +1,83 @@
+"""Fitter: from data to posterior."""
+
+import jax
+import numpy as np
+import pytest
+
+import tengri_ppl as tg
+from tengri_ppl.runtime.compilation import count_compilations
+
+OPTIONS = {"n_warmup": 150, "n_samples": 150}
+
+
+def _model(ssp, sdss, redshift):
+    spec = tg.Parameters(
+        sfh="delayed",
+        dust="single",
+        dust_law="calzetti",
+        sfh_delayed_log_mass=tg.Uniform(8, 12),
+        sfh_delayed_tau_gyr=tg.Uniform(0.3, 5),
+        sfh_delayed_age_gyr=5.0,
+        met_logzsol=0.0,
+        dust_tau_diff=tg.Uniform(0, 2),
+        redshift=redshift,
+    )
+    return tg.SEDModel(spec, ssp, observation=sdss)
+
+
+TRUTH = {"sfh_delayed_log_mass": 10.3, "sfh_delayed_tau_gyr": 2.0, "dust_tau_diff": 0.5}
+
+
+@pytest.fixture(scope="module")
+def fitted(ssp, sdss):
+    sed = _model(ssp, sdss, 0.1)
+    flux = np.asarray(sed.predict_photometry(TRUTH), dtype=float)
+    noise = tg.GaussianNoise.from_floors(0.02 * flux, sed.bands)
+    return sed, flux, noise, tg.Fitter(sed, flux, noise).run("mcmc_nuts", key=jax.random.key(0))
+
+
+def test_posterior_covers_the_truth_and_has_converged(fitted):
+    _, _, _, posterior = fitted
+    assert posterior.method == "mcmc_nuts"
+    assert posterior.convergence().converged
+    for name, value in TRUTH.items():
+        draws = posterior.samples[name]
+        # noiseless data: the truth lies within two standard deviations of the mean
+        assert abs(draws.mean() - value) < 2 * draws.std(), name
+
+
+def test_another_galaxy_with_the_same_bands_compiles_nothing(fitted, ssp, sdss):
+    sed, flux, noise, _ = fitted
+    tg.Fitter(sed, flux, noise).run("mcmc_nuts", key=jax.random.key(1), **OPTIONS)
+    with count_compilations() as count:
+        other = _model(ssp, sdss, 0.35)
+        brighter = 3.0 * flux
+        tg.Fitter(other, brighter, tg.GaussianNoise.from_floors(0.1 * flux, sed.bands)).run(
+            "mcmc_nuts", key=jax.random.key(2), **OPTIONS
+        )
+    assert count.programs == 0
+
+
+def test_plain_errors_are_a_noise_model_and_masked_nan_is_harmless(fitted):
+    sed, flux, *_ = fitted
+    broken = flux.copy()
+    broken[2] = np.nan
+    fitter = tg.Fitter(sed, broken, 0.05 * flux, data_mask=np.isfinite(broken))
+    posterior = fitter.run("nuts", key=jax.random.key(3), **OPTIONS)
+    assert all(np.all(np.isfinite(draws)) for draws in posterior.samples.values())
+    assert "4 of 5 bands" in fitter.summary()
+
+
+def test_wrong_data_are_refused_by_name(fitted):
+    sed, flux, noise, _ = fitted
+    with pytest.raises(tg.DataError, match="sdss_r"):
+        tg.Fitter(sed, np.where(np.arange(5) == 2, np.nan, flux), 0.05 * flux)
+    with pytest.raises(tg.DataError):
+        tg.Fitter(sed, flux[:4], 0.05 * flux[:4])
+    with pytest.raises(tg.ParameterError, match="not as both"):
+        masked = tg.GaussianNoise(sigma=0.05 * flux, mask=np.ones(5, bool))
+        tg.Fitter(sed, flux, masked, data_mask=np.ones(5, bool))
+    with pytest.raises(tg.ParameterError, match="did you mean 'mcmc_nuts'"):
+        tg.Fitter(sed, flux, noise).run("mcmc_nut")
+    with pytest.raises(tg.ParameterError, match="did you mean 'n_warmup'"):
+        tg.Fitter(sed, flux, noise).run("mcmc_nuts", n_warm_up=100)
