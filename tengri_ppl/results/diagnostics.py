@@ -148,10 +148,12 @@ def _free_draws(inference_data: Any) -> dict[str, np.ndarray]:
 
 
 def _rhat(draws: np.ndarray) -> float:
+    """Rank-normalised split R-hat, NaN for chains that don't move; ArviZ refuses a single chain."""
     n = draws.shape[1]
     if len(draws) == 1:
         draws = draws[:, : n - n % 2].reshape(2, n // 2)
-    return float(load_arviz().rhat(draws, method="rank"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(load_arviz().rhat(draws, method="rank"))
 
 
 def _divergent_share(inference_data: Any) -> float:

@@ -67,9 +67,9 @@ def build_inference_data(
         ``unconstrained_posterior`` (coordinates that the engine sampled), ``sample_stats``,
         ``log_likelihood``, ``posterior_predictive``, ``prior`` and ``prior_predictive`` (500
         draws), ``observed_data``, and ``constant_data`` with ``flux_error``, the total error
-        [erg/s/cm^2/Hz], ``mask``, True where a band is used, and ``pivot_wavelength`` [Angstrom].
-        Groups without content are left out. In masked bands predictive fluxes are the model's,
-        without noise, and the log-likelihood is zero.
+        [erg/s/cm^2/Hz], NaN in masked bands, ``mask``, True where a band is used, and
+        ``pivot_wavelength`` [Angstrom]. Groups without content are left out. In masked bands
+        predictive fluxes are the model's, without noise, and the log-likelihood is zero.
 
     Raises
     ------
@@ -188,11 +188,12 @@ def _data_groups(sed: SEDModel, noise: GaussianNoise, data: Array) -> dict[str, 
 
     error = np.asarray(noise.resolved(data).sigma, dtype=float)
     used = np.ones(sed.n_band, bool) if noise.mask is None else np.asarray(noise.mask)
+    error = np.where(used, error, np.nan)
     coords = {"band": list(sed.bands)}
     flux = {"flux": ("band", np.asarray(data, dtype=float), {"units": _FLUX_UNIT})}
     constant = {
         "flux_error": ("band", error, {"units": _FLUX_UNIT}),
-        "mask": ("band", np.broadcast_to(used, (sed.n_band,)).copy()),
+        "mask": ("band", used),
         "pivot_wavelength": ("band", _pivot_wavelengths(sed), {"units": "Angstrom"}),
     }
     return {

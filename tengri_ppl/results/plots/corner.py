@@ -34,7 +34,8 @@ def plot_corner(
     """Plot the marginals of all pairs of quantities as a lower triangle.
 
     On the diagonal: histograms, scaled to the same height, with the median (solid) and the 16 and
-    84 % quantiles (dashed), which the title repeats. Below: the regions that hold 68 and 95 % of the draws.
+    84 % quantiles (dashed), which the title repeats. Below: the regions that hold 68 and 95 % of
+    the draws.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def plot_sed(
     _draw_photometry(main, bands, model)
     _draw_data(main, bands)
     _draw_residuals(residual, bands, model)
-    _finish(main, residual, (low, high), bands, spectrum)
+    _finish(main, residual, (low, high), bands, spectrum, model)
     return fig
 
 
@@ -213,11 +213,12 @@ def _finish(
     wave_range: tuple[float, float],
     bands: _Bands,
     spectrum: Mapping[float, np.ndarray],
+    model: Mapping[float, np.ndarray],
 ) -> None:
     main.set_xscale("log")
     main.set_yscale("log")
     main.set_xlim(*wave_range)
-    low, high = _flux_range(bands, spectrum)
+    low, high = _flux_range(bands, spectrum, model)
     main.set_ylim(low, high)
     log_ticks(main.xaxis, *wave_range)
     log_ticks(main.yaxis, low, high)
@@ -228,10 +229,13 @@ def _finish(
     residual.figure.align_ylabels([main, residual])
 
 
-def _flux_range(bands: _Bands, spectrum: Mapping[float, np.ndarray]) -> tuple[float, float]:
-    """Range of fluxes [microjansky] that shows the data and most of the spectrum."""
+def _flux_range(
+    bands: _Bands, spectrum: Mapping[float, np.ndarray], model: Mapping[float, np.ndarray]
+) -> tuple[float, float]:
+    """Range of fluxes [microjansky] that shows the data and most of the model."""
     data = np.r_[bands.flux[bands.detected], bands.limit[bands.used & ~bands.detected]]
     median = spectrum[50.0]
     high = max(data.max(), np.percentile(median, 99.5)) * 1.8
-    low = min(data.min(), max(np.percentile(median, 2.0), 0.05 * data.min())) / 1.8
+    faint = min(np.percentile(median, 2.0), model[50.0].min())
+    low = min(data.min(), max(faint, 0.05 * data.min())) / 1.8
     return float(low), float(high)

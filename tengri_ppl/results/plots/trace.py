@@ -52,15 +52,15 @@ def plot_trace(inference_data: Any, *, params: Sequence[str] | None = None) -> F
 
 def _chains(trace: Any, marginal: Any, draws: np.ndarray) -> None:
     from matplotlib.ticker import MaxNLocator
+    from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped]
 
-    edges = np.histogram_bin_edges(draws, bins=20)
+    edges = np.histogram_bin_edges(draws, bins=40)
+    centres = 0.5 * (edges[1:] + edges[:-1])
     for chain, values in enumerate(draws):
         color = PALETTE[chain % len(PALETTE)]
         trace.plot(values, color=color, lw=0.6, alpha=0.8, label=f"chain {chain}")
         density, _ = np.histogram(values, bins=edges, density=True)
-        marginal.stairs(
-            density, edges, orientation="horizontal", color=color, lw=1.1, baseline=None
-        )
+        marginal.plot(gaussian_filter1d(density, 2.0), centres, color=color, lw=1.1)
     trace.yaxis.set_major_locator(MaxNLocator(4))
     trace.tick_params(labelsize=8)
     marginal.tick_params(left=False, labelleft=False)

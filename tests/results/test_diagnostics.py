@@ -1,0 +1,94 @@
+"""The verdict on convergence, on chains whose answer is known."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import pytest
+
+from tengri_ppl.results import convergence
+from tengri_ppl.results.diagnostics import effective_sample_sizes
+
+CHAINS, DRAWS = 4, 1000
+
+
+def chains(n_chain=CHAINS, n_draw=DRAWS):
+    return np.random.default_rng(0).normal(size=(n_chain, n_draw))
+
+
+def inference_data(draws, diverging=None):
+    stats = {} if diverging is None else {"sample_stats": {"diverging": diverging}}
+    rng = np.random.default_rng(1)
+    return az.from_dict(posterior={"x": draws, "y": rng.normal(size=draws.shape)}, **stats)
+
+
+def test_independent_normals_converge():
+    verdict = convergence(inference_data(chains(), np.zeros((CHAINS, DRAWS), bool)))
+    assert verdict
+    assert verdict.message.startswith("converged")
+    assert verdict.frozen_chains == ()
+    # Independent draws: the effective sample size is their number, within its own error.
+    assert verdict.min_ess_bulk == pytest.approx(CHAINS * DRAWS, rel=0.1)
+
+
+def test_a_single_chain_is_judged_by_its_halves():
+    assert convergence(inference_data(chains(1, 4 * DRAWS)))
+    drifting = chains(1, 4 * DRAWS) + np.linspace(-2, 2, 4 * DRAWS)
+    assert not convergence(inference_data(drifting))
+
+
+def test_a_shifted_chain_does_not_converge():
+    draws = chains()
+    draws[2] += 3.0
+    verdict = convergence(inference_data(draws))
+    assert not verdict.converged
+    assert verdict.worst_rhat == "x"
+    assert verdict.max_rhat > 1.1
+    assert "R-hat of x" in verdict.message
+    assert "n_warmup" in verdict.message
+
+
+def test_correlated_draws_ask_for_more():
+    rng = np.random.default_rng(2)
+    draws = np.zeros((CHAINS, DRAWS))
+    for i in range(1, DRAWS):
+        draws[:, i] = 0.9 * draws[:, i - 1] + rng.normal(size=CHAINS)
+    # An AR(1) chain with coefficient r has n (1 - r) / (1 + r) effective draws: 210 of 4000.
+    idata = inference_data(draws)
+    assert effective_sample_sizes(idata)["x"] == pytest.approx(210, rel=0.4)
+    verdict = convergence(idata, max_rhat=1.1)
+    assert not verdict
+    assert verdict.worst_ess == "x"
+    assert "run longer (n_samples=" in verdict.message
+
+
+def test_divergences_fail_and_are_named():
+    diverging = np.zeros((CHAINS, DRAWS), bool)
+    diverging[:, :50] = True
+    verdict = convergence(inference_data(chains(), diverging))
+    assert not verdict
+    assert verdict.divergences == pytest.approx(0.05)
+    assert "5.0% of the draws diverged" in verdict.message
+    assert "target_accept_rate" in verdict.message
+    assert "run longer" not in verdict.message
+    assert convergence(inference_data(chains(), diverging), max_divergences=0.1)
+
+
+def test_a_frozen_chain_is_named():
+    idata = inference_data(chains())
+    for name in ("x", "y"):
+        idata.posterior[name].values[1] = 0.3
+    verdict = convergence(idata)
+    assert not verdict
+    assert verdict.frozen_chains == (1,)
+    assert "chain 1 did not move" in verdict.message
+
+
+def test_a_constant_parameter_is_no_convergence():
+    assert not convergence(inference_data(np.ones((CHAINS, DRAWS))))
+
+
+def test_only_free_parameters_count():
+    idata = inference_data(chains())
+    idata.posterior["a_v"] = idata.posterior["x"] + 10.0 * idata.posterior["chain"]
+    assert convergence(idata)
