@@ -78,35 +78,37 @@ def make_log_likelihood(sed, params):
     data = sed.predict_photometry(params, mode="compositional")
     error = 0.1 * data
 
-    def log_likelihood(params):
+    # The model is an argument: its grid, were it a constant of the program, would slow compilation.
+    def log_likelihood(sed, params):
         residual = (sed.predict_photometry(params, mode="compositional") - data) / error
         return -0.5 * jnp.sum(residual**2)
 
     return log_likelihood
 
 
-def compare_grad(log_likelihood, params):
+def compare_grad(sed, log_likelihood, params):
     """Time the likelihood, and its value with the gradient in all parameters."""
-    value = milliseconds(jax.jit(log_likelihood), params)
-    both = milliseconds(jax.jit(jax.value_and_grad(log_likelihood)), params)
+    value = milliseconds(jax.jit(log_likelihood), sed, params)
+    both = milliseconds(jax.jit(jax.value_and_grad(log_likelihood, argnums=1)), sed, params)
     print(
         f"grad: {value:.2f} ms for the value, {both:.2f} ms with {len(params)} derivatives "
         f"({both / value:.1f}x)"
     )
 
 
-def plot_gradient_field(log_likelihood, params, folder, n=30):
+def plot_gradient_field(sed, log_likelihood, params, folder, n=30):
     """Draw the log-likelihood and its gradient in a plane of two parameters through the truth."""
     x, y = jnp.linspace(0.01, 1.5, n), jnp.linspace(-2.0, 0.2, n)
 
-    def in_plane(point):
-        return log_likelihood({**params, **dict(zip(PLANE, point, strict=True))})
+    def in_plane(sed, point):
+        return log_likelihood(sed, {**params, **dict(zip(PLANE, point, strict=True))})
 
     # grad gives the field at a point, two vmaps spread it over the grid, jit compiles it all.
-    field = jax.value_and_grad(in_plane)
-    grid = jax.jit(jax.vmap(jax.vmap(field, in_axes=((0, None),)), in_axes=((None, 0),)))
+    field = jax.value_and_grad(in_plane, argnums=1)
+    row = jax.vmap(field, in_axes=(None, (0, None)))
+    grid = jax.jit(jax.vmap(row, in_axes=(None, (None, 0))))
     start = time.perf_counter()
-    value, (slope_x, slope_y) = jax.block_until_ready(grid((x, y)))
+    value, (slope_x, slope_y) = jax.block_until_ready(grid(sed, (x, y)))
     print(f"      {n * n} gradients in {time.perf_counter() - start:.1f} s, compilation included")
 
     # Slopes in units of the axes, so that arrows point uphill in the figure.
@@ -126,18 +128,16 @@ def plot_gradient_field(log_likelihood, params, folder, n=30):
 def compare_vmap(sed, folder):
     """Time batches of galaxies, mapped and in a Python loop."""
 
-    def predict(params):
+    def predict(sed, params):
         return sed.predict_photometry(params, mode="compositional")
 
-    batched = jax.jit(jax.vmap(predict))
+    batched = jax.jit(jax.vmap(predict, in_axes=(None, 0)))
     sizes, mapped, looped = [1, 10, 100], [], []
     for n in sizes:
         batch = sed.spec.sample_batch(jax.random.key(n), n)
         galaxies = [{name: value[i] for name, value in batch.items()} for i in range(n)]
-        mapped.append(milliseconds(batched, batch, repeats=3) / n)
-        looped.append(
-            milliseconds(lambda g=galaxies: [predict(params) for params in g], repeats=1) / n
-        )
+        mapped.append(milliseconds(batched, sed, batch, repeats=3) / n)
+        looped.append(milliseconds(lambda g=galaxies: [predict(sed, p) for p in g], repeats=1) / n)
         print(f"vmap: {n:3d} galaxies, {mapped[-1]:.2f} ms each mapped, {looped[-1]:.2f} in a loop")
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
@@ -151,9 +151,10 @@ def compare_vmap(sed, folder):
 def compose(sed, log_likelihood):
     """Evaluate the gradients of a hundred galaxies' likelihoods in one program."""
     batch = sed.spec.sample_batch(jax.random.key(123), 100)
-    program = jax.jit(jax.vmap(jax.value_and_grad(log_likelihood)))
-    took = milliseconds(program, batch, repeats=3)
-    values, _ = program(batch)
+    gradient = jax.value_and_grad(log_likelihood, argnums=1)
+    program = jax.jit(jax.vmap(gradient, in_axes=(None, 0)))
+    took = milliseconds(program, sed, batch, repeats=3)
+    values, _ = program(sed, batch)
     print(
         f"jit(vmap(grad)): {took:.0f} ms for {values.size} galaxies, "
         f"median log-likelihood {float(jnp.median(values)):.3g}"
@@ -191,8 +192,8 @@ def main():
     print(f"{len(sed.spec.free_params)} free parameters: {', '.join(sed.spec.free_params)}")
     compare_jit(sed, params, folder)
     log_likelihood = make_log_likelihood(sed, params)
-    compare_grad(log_likelihood, params)
-    plot_gradient_field(log_likelihood, params, folder)
+    compare_grad(sed, log_likelihood, params)
+    plot_gradient_field(sed, log_likelihood, params, folder)
     compare_vmap(sed, folder)
     compose(sed, log_likelihood)
     compare_sampling(sed, params)

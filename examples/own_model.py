@@ -11,7 +11,8 @@ from numpyro.infer import MCMC, NUTS
 
 import tengri_ppl as tg
 
-BANDS = ["sdss_u", "sdss_g", "sdss_r", "sdss_i", "sdss_z", "twomass_J", "twomass_Ks"]
+BANDS = ["galex_NUV", "sdss_u", "sdss_g", "sdss_r", "sdss_i", "sdss_z"]
+BANDS += ["twomass_J", "twomass_H", "twomass_Ks", "wise_w1"]
 MICROJANSKY = 1e-29  # erg/s/cm^2/Hz; fluxes of order one suit 32-bit arithmetic
 
 
