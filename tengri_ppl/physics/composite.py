@@ -46,7 +46,7 @@ def _unit_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (nodes + 1.0), 0.5 * weights
 
 
-_COARSE_RULE, _FINE_RULE = _unit_rule(3), _unit_rule(12)
+_N_COARSE, _N_FINE = 3, 12
 _FINE_FROM_GYR = 2.0
 
 
@@ -175,7 +175,8 @@ def form_mass(
     young, old = jnp.clip(lower, end, onset), jnp.clip(upper, end, onset)
 
     coarse = slice(0, lower.size - n_fine)
-    parts = [(coarse, _COARSE_RULE), (slice(coarse.stop, lower.size), _FINE_RULE)]
+    # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
+    parts = [(coarse, _unit_rule(_N_COARSE)), (slice(coarse.stop, lower.size), _unit_rule(_N_FINE))]
     width = old - young
     times = [young[g, None] + width[g, None] * nodes for g, (nodes, _) in parts]
     log_sfr = [sfh.log_shape(time, cosmic_age, **local) for time in times]

@@ -17,7 +17,7 @@ __all__ = ["age_gyr", "lookback_time_gyr", "luminosity_distance_mpc", "redshift_
 
 #: One Julian gigayear times one km/s per Mpc, as a number.
 _GYR_KM_PER_S_PER_MPC = 3.15576e16 / 3.0856775814913673e19
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+_N_NODES = 12
 
 
 def _asinh_age(h0: ArrayLike, om0: ArrayLike) -> jax.Array:
@@ -122,8 +122,10 @@ def luminosity_distance_mpc(
     one_plus_z = 1.0 + z
     lower = one_plus_z**-0.5
     width = z * lower**2 / (1.0 + lower)
-    x = 1.0 - width[..., None] * (0.5 - 0.5 * _NODES)
+    # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    x = 1.0 - width[..., None] * (0.5 - 0.5 * nodes)
     om = om0[..., None]
     integrand = 2.0 / jnp.sqrt(om + (1.0 - om) * x**6)
-    comoving = 0.5 * width * jnp.sum(integrand * _WEIGHTS, axis=-1)
+    comoving = 0.5 * width * jnp.sum(integrand * weights, axis=-1)
     return one_plus_z * (C_KM_PER_S / h0) * comoving

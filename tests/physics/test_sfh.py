@@ -72,7 +72,13 @@ def full(sfh, params, amplitude=0.0):
 
 def formed(sfh, params, cosmic_age=AGE, amplitude=0.0):
     lower, upper = intervals()
-    return form_mass(sfh, full(sfh, params, amplitude), cosmic_age, lower, upper, count_fine(lower))
+    every = full(sfh, params, amplitude)
+    return compiled_form_mass(sfh, count_fine(lower), every, cosmic_age, lower, upper)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def compiled_form_mass(sfh, n_fine, params, cosmic_age, lower, upper):
+    return form_mass(sfh, params, cosmic_age, lower, upper, n_fine)
 
 
 def inside(sfh, params, n=200):
