@@ -48,7 +48,7 @@ def row(identifier: str, label: str, posterior, seconds: float, limit: float) ->
     return (
         f"{identifier}  {label:6s} {seconds:6.1f} s ({seconds / limit:4.2f} of the limit) "
         f"R-hat {verdict.max_rhat:.4f}  ess_bulk {verdict.min_ess_bulk:5.0f}  "
-        f"divergent {verdict.divergence_fraction:.4f}  {draws} draws/chain  "
+        f"divergent {verdict.divergences:.4f}  {draws} draws/chain  "
         f"log M* - published {offset:+.2f}  {'converged' if verdict.converged else 'NOT converged'}"
     )
 

@@ -4,15 +4,19 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen
 from tengri_ppl.physics.component import Component, Parameter, component_names, make_component
+from tengri_ppl.physics.igm import IGM
+from tengri_ppl.physics.metallicity import Metallicity
+from tengri_ppl.physics.sfh import SFH
 
 #: Kinds of components, with the titles of their tables.
 KINDS = {
-    "sfh": "Star formation history",
-    "metallicity": "Metallicity",
-    "dust": "Dust geometry",
-    "dust_law": "Attenuation law",
-    "igm": "Intergalactic medium",
+    SFH: "Star formation history",
+    Metallicity: "Metallicity",
+    DustScreen: "Dust geometry",
+    AttenuationLaw: "Attenuation law",
+    IGM: "Intergalactic medium",
 }
 #: The rooms, as on the architecture page, with what an API page says about them.
 ROOMS = {
@@ -42,23 +46,23 @@ def _write(path: Path, text: str) -> None:
 def parameter_tables() -> str:
     """Return one Markdown table per kind of component."""
     sections = []
-    for kind, title in KINDS.items():
+    for base, title in KINDS.items():
         rows = ["| choice | parameter | default | unit | meaning |", "|---|---|---|---|---|"]
-        for name in component_names(kind):
-            rows += component_rows(kind, name)
-        sections.append(f"### {title}: `{kind}`\n\n" + "\n".join(rows))
+        for name in component_names(base.kind):
+            rows += component_rows(base, name)
+        sections.append(f"### {title}: `{base.kind}`\n\n" + "\n".join(rows))
     return "\n\n".join(sections) + "\n"
 
 
-def component_rows(kind: str, name: str) -> list[str]:
+def component_rows(base: type[Component], name: str) -> list[str]:
     """Return the table rows of one component, its own parameters only."""
-    component = make_component(kind, name)
+    component = make_component(base, name)
     label = f'`"{name}"`'
     if component.reference:
         label += f" ({component.reference})"
     parameters = list(component.parameters)
-    if kind == "sfh":
-        by_rate = make_component(kind, name, amplitude="log_peak_sfr")
+    if base is SFH:
+        by_rate = make_component(base, name, amplitude="log_peak_sfr")
         parameters.insert(1, by_rate.parameters[0])
     if not parameters:
         return [f"| {label} | none | | | |"]

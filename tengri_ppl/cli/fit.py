@@ -67,7 +67,7 @@ def _save_figure(figure: Any, path: Path) -> None:
 def _report(name: str, posterior: Posterior, output: Path) -> int:
     """Print the summary and the verdict; return the exit code."""
     verdict = posterior.convergence()
-    typer.echo(f"\n{name}: {posterior.method}, {posterior.wall_time_s:.1f} s\n")
+    typer.echo(f"\n{name}\n")
     typer.echo(posterior.summary_str())
     typer.echo(f"\nwritten to {output}/: posterior.nc, corner.png, sed.png, sfh.png, trace.png")
     typer.echo(verdict.message, err=not verdict.converged)

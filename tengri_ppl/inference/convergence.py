@@ -8,12 +8,27 @@ import numpy as np
 
 from tengri_ppl._arviz import load_arviz
 
-__all__ = ["MAX_RHAT", "MIN_ESS", "chains_converged", "worst_rhat_and_ess"]
+__all__ = ["MAX_RHAT", "MIN_ESS", "chains_converged", "rank_rhat", "worst_rhat_and_ess"]
 
 #: Limits of Vehtari et al. (2021, Bayesian Analysis 16, 667): rank-normalised split R-hat, and
 #: bulk effective sample size for four chains.
 MAX_RHAT = 1.01
 MIN_ESS = 400.0
+
+
+def rank_rhat(draws: np.ndarray) -> float:
+    """Rank-normalised split R-hat of one scalar, NaN for chains that don't move.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (chain, draw)
+        A single chain is cut in halves first, because ArviZ refuses it.
+    """
+    n = draws.shape[1]
+    if len(draws) == 1:
+        draws = draws[:, : n - n % 2].reshape(2, n // 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(load_arviz().rhat(draws, method="rank"))
 
 
 def worst_rhat_and_ess(draws: Mapping[str, np.ndarray]) -> tuple[float, float]:
@@ -22,17 +37,15 @@ def worst_rhat_and_ess(draws: Mapping[str, np.ndarray]) -> tuple[float, float]:
     Parameters
     ----------
     draws : mapping of str to ndarray, shape (chain, draw, ...)
-        At least four draws per chain. With one chain R-hat compares its halves.
+        At least four draws per chain.
     """
-    az = load_arviz()
-    rhat, ess = [], []
-    with np.errstate(invalid="ignore"):  # constant components divide by zero
-        for value in draws.values():
-            columns = value.reshape(*value.shape[:2], -1)
-            for i in range(columns.shape[2]):
-                rhat.append(float(az.rhat(columns[:, :, i], method="rank")))
-                ess.append(float(az.ess(columns[:, :, i], method="bulk")))
-    return float(np.max(rhat)), float(np.min(ess))
+    columns = [
+        column
+        for value in draws.values()
+        for column in np.moveaxis(value.reshape(*value.shape[:2], -1), 2, 0)
+    ]
+    ess = [float(load_arviz().ess(column, method="bulk")) for column in columns]
+    return float(np.max([rank_rhat(column) for column in columns])), float(np.min(ess))
 
 
 def chains_converged(draws: Mapping[str, np.ndarray]) -> bool:

@@ -21,6 +21,7 @@ from tengri_ppl.physics.sfh import SFH
 
 __all__ = ["Fixed", "Parameters", "Structure"]
 
+_BASES: tuple[type[Component], ...] = (SFH, Metallicity, AttenuationLaw)
 _REDSHIFT = Parameter("redshift", "1", "redshift; give a value or a prior", np.nan)
 
 
@@ -28,7 +29,7 @@ _REDSHIFT = Parameter("redshift", "1", "redshift; give a value or a prior", np.n
 class Fixed:
     """A parameter that keeps one value."""
 
-    value: float
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ class Parameters(Mapping[str, Any]):
             raise ParameterError("give sfh or mean_sfh_type, not both: they mean the same")
         self.structure = Structure(
             sfh=_choose_sfh(sfh or mean_sfh_type or "dpl", values),
-            metallicity=make_component("metallicity", metallicity),
+            metallicity=make_component(Metallicity, metallicity),
             dust=_choose_dust(dust, dust_law, dust_law_bc),
-            igm=make_component("igm", igm),
+            igm=make_component(IGM, igm),
         )
         known = self.structure.parameters
         for name in values:
@@ -259,7 +260,7 @@ def _choose_sfh(choice: str | SFH, values: Mapping[str, Any]) -> SFH:
             f"give exactly one of sfh_{choice}_log_mass and sfh_{choice}_log_peak_sfr: "
             "each of them fixes the normalisation"
         )
-    return make_component("sfh", choice, **({"amplitude": given[0]} if given else {}))
+    return make_component(SFH, choice, **({"amplitude": given[0]} if given else {}))
 
 
 def _choose_dust(
@@ -270,13 +271,15 @@ def _choose_dust(
     """Make the dust geometry with its laws."""
     if not isinstance(dust, str):
         return dust
-    diffuse = make_component("dust_law", law)
+    diffuse = make_component(AttenuationLaw, law)
     if dust == "two_component":
-        birth = diffuse if law_bc is None else make_component("dust_law", law_bc, suffix="_bc")
-        return make_component("dust", dust, law=diffuse, law_bc=birth)
+        birth = diffuse if law_bc is None else make_component(AttenuationLaw, law_bc, suffix="_bc")
+        return make_component(DustScreen, dust, law=diffuse, law_bc=birth)
     if law_bc is not None:
         raise ParameterError(f"dust_law_bc needs dust='two_component', but dust is {dust!r}")
-    return make_component("dust", dust, **({"law": diffuse} if dust == SingleScreen.name else {}))
+    return make_component(
+        DustScreen, dust, **({"law": diffuse} if dust == SingleScreen.name else {})
+    )
 
 
 def _default(parameter: Parameter) -> Any:
@@ -303,6 +306,7 @@ def _entry(name: str, value: Any) -> Any:
             )
         if value.support.is_discrete:
             raise ParameterError(f"the prior of {name} is discrete; a continuous one is expected")
+        _check_bounds(name, value)
         return value
     number = value.value if isinstance(value, Fixed) else value
     if isinstance(number, (bool, str)) or np.ndim(number) != 0:
@@ -320,14 +324,25 @@ def _entry(name: str, value: Any) -> Any:
     return Fixed(number)
 
 
+def _check_bounds(name: str, prior: Any) -> None:
+    """Refuse an empty support, which NumPyro lets pass."""
+    low = getattr(prior.support, "lower_bound", -np.inf)
+    high = getattr(prior.support, "upper_bound", np.inf)
+    if not float(low) < float(high):
+        raise ParameterError(
+            f"the prior of {name}, {_describe(prior)}, has no support between {float(low):g} and "
+            f"{float(high):g}; the lower bound has to be below the upper one"
+        )
+
+
 def _unknown_parameter(name: str, structure: Structure) -> str:
     """Say what the model's parameters are, and which choice ``name`` would belong to."""
     known = structure.parameters
     owners = [
-        f"{kind}={choice!r}"
-        for kind in ("sfh", "metallicity", "dust_law")
-        for choice in component_names(kind)
-        if name in {p.name for p in make_component(kind, choice).parameters}
+        f"{base.kind}={choice!r}"
+        for base in _BASES
+        for choice in component_names(base.kind)
+        if name in {p.name for p in make_component(base, choice).parameters}
     ]
     owner = f" (it belongs to {' or '.join(owners)})" if owners else ""
     return (
@@ -340,9 +355,6 @@ def _describe(value: Any) -> str:
     """Return a prior or a value in a few characters."""
     if isinstance(value, Fixed):
         return f"fixed {float(value.value):g}"
-    arguments = [
-        f"{float(getattr(value, name)):g}"
-        for name in value.arg_constraints
-        if np.ndim(getattr(value, name, None)) == 0 and getattr(value, name, None) is not None
-    ]
+    given = {name: getattr(value, name, None) for name in value.arg_constraints}
+    arguments = [f"{float(x):g}" for x in given.values() if x is not None and np.ndim(x) == 0]
     return f"{type(value).__name__}({', '.join(arguments)})"

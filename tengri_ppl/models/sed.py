@@ -55,11 +55,17 @@ class SEDModel:
     ------
     ParameterError, DataError
         If the redshift has no usable range or a band lies outside the grid.
+
+    Attributes
+    ----------
+    provenance : dict
+        Name, IMF and checksum of the SSP grid.
     """
 
     spec: Parameters
     forward: ForwardModel
     observation: Observation | None
+    provenance: dict[str, str]
 
     def __init__(
         self,
@@ -78,13 +84,14 @@ class SEDModel:
         self.forward = build_forward(
             spec,
             ssp,
-            observation.photometry,
+            observation.bands,
             tolerance=tolerance,
             n_nodes=n_nodes,
             age_scheme=age_scheme,
             h0=h0,
             om0=om0,
         )
+        self.provenance = {"ssp_name": ssp.name, "ssp_imf": ssp.imf, "ssp_sha256": ssp.sha256}
         self._error: dict[str, float] | None = None
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
@@ -93,10 +100,10 @@ class SEDModel:
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: tuple[Any, ...]) -> SEDModel:
-        """Rebuild from :meth:`tree_flatten`; such a copy has no ``observation``."""
+        """Rebuild from :meth:`tree_flatten`, without ``observation`` and ``provenance``."""
         new = object.__new__(cls)
         new.spec, new.forward = children
-        new.observation, new._error = None, None
+        new.observation, new.provenance, new._error = None, {}, None
         return new
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from tengri_ppl.errors import ParameterError, suggest
 
@@ -77,20 +77,29 @@ def component_names(kind: str) -> tuple[str, ...]:
     return tuple(_REGISTRY.get(kind, {}))
 
 
-def make_component(kind: str, choice: str | Component, **options: Any) -> Component:
+def make_component(base: type[C], choice: str | C, **options: Any) -> C:
     """Return the component that a user's choice means: a registered name or an object.
+
+    Parameters
+    ----------
+    base : type
+        Base class of the kind of component, for example ``SFH``.
+    choice : str or Component
+        What the user gave.
+    **options
+        Fields of the component, where ``choice`` is a name.
 
     Raises
     ------
     ParameterError
         If the name is not registered; the message lists the names that are.
     """
-    if isinstance(choice, Component):
+    if isinstance(choice, base):
         return choice
-    known = _REGISTRY.get(kind, {})
+    known = _REGISTRY.get(base.kind, {})
     if choice not in known:
         raise ParameterError(
-            f"{kind}={choice!r} is unknown{suggest(str(choice), known)} "
+            f"{base.kind}={choice!r} is unknown{suggest(str(choice), known)} "
             f"(available: {', '.join(sorted(known))})"
         )
-    return known[choice](**options)
+    return cast(C, known[str(choice)](**options))

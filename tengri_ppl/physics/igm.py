@@ -171,6 +171,8 @@ def _dla_continuum(x: jax.Array, one_plus_z: jax.Array) -> jax.Array:
 class IGM(Component):
     """An IGM model; its coefficients are kept apart from it, because they are arrays."""
 
+    kind = "igm"
+
     @property
     def rest_grid(self) -> np.ndarray:
         """Rest wavelengths [Angstrom] that resolve the transmission; 1 redward of the last."""

@@ -33,6 +33,8 @@ def _interpolation_weights(x: ArrayLike, nodes: Array) -> Array:
 class Metallicity(Component):
     """A metallicity model: weights over the metallicities of the SSP grid, summing to one."""
 
+    kind = "metallicity"
+
     def weights(self, lgmet: ArrayLike, zsun: float, params: Mapping[str, Any]) -> Array:
         """Return the share of the mass at each metallicity of the grid.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -27,7 +29,7 @@ _REQUIRED = (*_AXES, "ssp_flux")
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SSPData:
     """A grid of simple stellar populations in metallicity, age and wavelength.
 
@@ -91,7 +93,9 @@ def load_ssp_data(path: str | Path | None = None) -> SSPData:
     Returns
     -------
     SSPData
-        The arrays are NumPy arrays: the axes in float64, the flux in the precision of the file.
+        The axes are NumPy arrays in float64, the flux is a JAX array in the precision of the file
+        (at most JAX's default), so that all models share it. A file that has not changed is read
+        only once.
 
     Raises
     ------
@@ -100,6 +104,13 @@ def load_ssp_data(path: str | Path | None = None) -> SSPData:
         unit or order, or values that are not finite or are negative.
     """
     path = resource_path(DEFAULT_SSP) if path is None else Path(path).expanduser()
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    return _load(path, stamp, bool(jax.config.read("jax_enable_x64")))
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, stamp: int, x64: bool) -> SSPData:
+    """Read and check a file; the stamp and the precision tell when to read it again."""
     digest = _checked_digest(path)
     try:
         with h5py.File(path, "r") as file:
@@ -117,7 +128,7 @@ def load_ssp_data(path: str | Path | None = None) -> SSPData:
     if mass is not None:
         _check_mass(mass, flux.shape[:2], path)
     return SSPData(
-        ssp_flux=flux,
+        ssp_flux=jnp.asarray(flux),
         ssp_lg_age_gyr=lg_age,
         ssp_lgmet=lgmet,
         ssp_wave=wave,

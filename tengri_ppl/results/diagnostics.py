@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tengri_ppl._arviz import load_arviz
-from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS
+from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
 from tengri_ppl.results.variables import free_parameters
 
 __all__ = ["Convergence", "convergence", "effective_sample_sizes"]
@@ -88,7 +88,7 @@ def convergence(
     """
     draws = _free_draws(inference_data)
     scores = _Scores(
-        rhat=_Worst({name: _rhat(x) for name, x in draws.items()}, largest=True),
+        rhat=_Worst({name: rank_rhat(x) for name, x in draws.items()}, largest=True),
         bulk=_Worst(effective_sample_sizes(inference_data, "bulk")),
         tail=_Worst(effective_sample_sizes(inference_data, "tail")),
         divergences=_divergent_share(inference_data),
@@ -145,15 +145,6 @@ def _free_draws(inference_data: Any) -> dict[str, np.ndarray]:
     posterior = inference_data.posterior
     names = free_parameters(inference_data)
     return {name: np.asarray(posterior[name].values, dtype=float) for name in names}
-
-
-def _rhat(draws: np.ndarray) -> float:
-    """Rank-normalised split R-hat, NaN for chains that don't move; ArviZ refuses a single chain."""
-    n = draws.shape[1]
-    if len(draws) == 1:
-        draws = draws[:, : n - n % 2].reshape(2, n // 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(load_arviz().rhat(draws, method="rank"))
 
 
 def _divergent_share(inference_data: Any) -> float:

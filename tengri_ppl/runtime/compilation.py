@@ -58,7 +58,7 @@ def count_compilations() -> Iterator[CompilationCount]:
     """Count the programs that are compiled inside the ``with`` block."""
     count = CompilationCount()
 
-    def listen(event: str, duration: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event == _COMPILE_EVENT:
             count.programs += 1
 

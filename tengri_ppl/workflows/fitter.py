@@ -78,7 +78,7 @@ class Fitter:
 
     def summary(self) -> str:
         """Return a description of the data and the model."""
-        n_used = int(np.sum(self.noise.mask))
+        n_used = int(np.sum(np.asarray(self.noise.mask)))
         return "\n".join(
             [
                 f"{n_used} of {self.model.n_band} bands, median S/N "
@@ -130,7 +130,11 @@ class Fitter:
         target = Target(sampling_model, (self.model, self.noise, self.data))
         with progress_bar(engine.name, enabled=progress) as report:
             result = engine.run(target, key_run, settings, progress=report)
-        attrs = {"seed": jax.random.key_data(key).tolist(), "peak_rss_bytes": peak_rss_bytes()}
+        attrs = {
+            **self.model.provenance,
+            "seed": jax.random.key_data(key).tolist(),
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
         idata = build_inference_data(
             result, self.model, self.noise, self.data, key=key_predict, attrs=attrs
         )

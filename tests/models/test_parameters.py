@@ -70,6 +70,7 @@ def test_summary_lists_every_parameter_with_unit():
         ({"sfh_dpl_alpha": float("nan")}, "finite"),
         ({"sfh_dpl_alpha": dist.Uniform(np.zeros(3), 1.0)}, "batch shape (3,)"),
         ({"sfh_dpl_alpha": dist.Poisson(3.0)}, "discrete"),
+        ({"sfh_dpl_alpha": dist.Uniform(3.0, 1.0)}, "no support between 3 and 1"),
         ({"dust": "none", "dust_law_bc": "calzetti"}, "needs dust='two_component'"),
     ],
 )

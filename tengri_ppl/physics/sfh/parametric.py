@@ -49,6 +49,8 @@ class SFH(Component):
         What normalises the history.
     """
 
+    kind = "sfh"
+
     amplitude: str = "log_mass"
 
     def __post_init__(self) -> None:

@@ -1,0 +1,5 @@
+"""Run the command line with ``python -m tengri_ppl.cli``."""
+
+from tengri_ppl.cli.main import main
+
+main()
