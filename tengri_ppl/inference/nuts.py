@@ -33,6 +33,7 @@ __all__ = ["NUTSOptions", "run_nuts"]
 Progress = Callable[[str, int, int, int], None]
 
 _BLOCK = 50
+_WARMUP_TREE_DEPTH = 6
 _FIRST_ROUND = 500
 _ROUND = 250
 
@@ -58,10 +59,11 @@ class NUTSOptions:
     target_accept_rate : float
         Acceptance that the step size is adapted to.
     max_tree_depth : int
-        At most 2**max_tree_depth gradient evaluations per draw.
+        At most 2**max_tree_depth gradient evaluations per draw, and at most 64 while the mass
+        matrix is being found.
     """
 
-    n_warmup: int = 500
+    n_warmup: int = 400
     n_samples: int | None = None
     max_samples: int = 4000
     num_chains: int = 4
@@ -110,7 +112,7 @@ def _engine(
                 step_size=0.1,
                 dense_mass=dense,
                 target_accept_prob=target_accept,
-                max_tree_depth=max_tree_depth,
+                max_tree_depth=(min(max_tree_depth, _WARMUP_TREE_DEPTH), max_tree_depth),
                 model_args=args,
                 model_kwargs=kwargs,
                 rng_key=key,
