@@ -15,9 +15,8 @@ from tengri_ppl.models.forward import ForwardModel, flux_unit, igm_transmission
 from tengri_ppl.models.parameters import Fixed, Parameters, Structure
 from tengri_ppl.models.photometry_table import (
     PhotometryTable,
-    band_nodes,
+    band_basis,
     build_table,
-    lagrange_basis,
 )
 from tengri_ppl.observation.photometry import BandQuadrature, Photometry, band_quadrature
 from tengri_ppl.physics.composite import age_intervals, count_fine
@@ -28,7 +27,7 @@ __all__ = ["build_forward", "choose_n_nodes", "redshift_nodes"]
 _LOG1PZ_STEP = 0.01
 _NODE_CANDIDATES = range(2, 13)
 _REFERENCE_REDSHIFTS = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
-_N_DRAWS = 32
+_N_DRAWS = 16
 _LYMAN_LIMIT = 912.0
 _FAINTEST = 1e-6
 _MARGIN = 0.5
@@ -53,7 +52,8 @@ def build_forward(
         n_nodes = choose_n_nodes(spec, quadrature, tolerance)
     transmission = partial(_transmission, structure, coefficients)
     redshifts = redshift_nodes(spec["redshift"])
-    table = build_table(ssp, quadrature, photometry.names, n_nodes, redshifts, transmission)
+    breaks = structure.dust.breaks
+    table = build_table(ssp, quadrature, photometry.names, n_nodes, redshifts, transmission, breaks)
     lower, upper = age_intervals(ssp.ssp_lg_age_gyr, age_scheme)
     surviving = ssp.ssp_mass_remaining
     return ForwardModel(
@@ -121,20 +121,21 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
         If no number up to 12 suffices.
     """
     points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
-    candidates = {k: band_nodes(quadrature, k) for k in _NODE_CANDIDATES}
-    sections = [points, *(np.exp(nodes) for nodes in candidates.values())]
-    rest = np.concatenate(sections, axis=1) / (1.0 + np.array(_REFERENCE_REDSHIFTS)[:, None, None])
+    breaks = spec.structure.dust.breaks if isinstance(spec["redshift"], Fixed) else ()
+    candidates = {k: _band_rules(points, weights, k, breaks) for k in _NODE_CANDIDATES}
+    one_plus_z = 1.0 + np.array(_REFERENCE_REDSHIFTS)[:, None, None]
+    observed = np.broadcast_to(points, (one_plus_z.size, *points.shape))
+    sections = [observed, *(nodes for nodes, _ in candidates.values())]
+    rest = np.concatenate(sections, axis=2) / one_plus_z
     params = spec.sample_batch(jax.random.key(0), _N_DRAWS)
     params |= {name: jnp.full(_N_DRAWS, value) for name, value in spec.fixed.items()}
-    seen = np.asarray(_transmitted(spec.structure, params, jnp.asarray(rest)), dtype=float)
-    seen_at = np.split(seen, np.cumsum([s.shape[1] for s in sections])[:-1], axis=-1)
+    seen = np.asarray(_transmitted(spec.structure, params, jnp.asarray(rest)))
+    seen_at = np.split(seen, np.cumsum([s.shape[2] for s in sections])[:-1], axis=-1)
     truth = np.einsum("dpzbq,bq->dpzb", seen_at[0], weights)
     visible = rest[..., : points.shape[1]].min(axis=-1) > _LYMAN_LIMIT
     relevant = visible & (truth > _FAINTEST)
-    for (k, nodes), at_nodes in zip(candidates.items(), seen_at[1:], strict=True):
-        bands = zip(nodes, points, weights, strict=True)
-        basis = np.stack([lagrange_basis(n, np.log(p)) @ w for n, p, w in bands])
-        fast = np.einsum("dpzbk,bk->dpzb", at_nodes, basis)
+    for (k, (_, integrals)), at_nodes in zip(candidates.items(), seen_at[1:], strict=True):
+        fast = np.einsum("dpzbk,zbk->dpzb", at_nodes, integrals)
         error = np.abs(fast[relevant] / truth[relevant] - 1.0)
         if np.percentile(error, 95) < _MARGIN * tolerance:
             return k
@@ -142,6 +143,26 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
         f"tolerance={tolerance:g} is not reached with {max(_NODE_CANDIDATES)} attenuation nodes "
         "per band; ask for less, or use mode='exact'"
     )
+
+
+def _band_rules(
+    points: np.ndarray, weights: np.ndarray, n_nodes: int, breaks: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes [Angstrom] and integrals of their functions, (reference redshift, band, K)."""
+    known: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
+
+    def rule(band: int, redshift: float) -> tuple[np.ndarray, np.ndarray]:
+        log_points = np.log(points[band])
+        cuts = np.log(breaks) + np.log1p(redshift)
+        inside = tuple(cuts[(cuts > log_points.min()) & (cuts < log_points.max())])
+        if (band, inside) not in known:
+            nodes, basis = band_basis(log_points, n_nodes, inside)
+            known[band, inside] = np.exp(nodes), basis @ weights[band]
+        return known[band, inside]
+
+    rules = [[rule(b, z) for b in range(len(points))] for z in _REFERENCE_REDSHIFTS]
+    nodes = np.array([[nodes for nodes, _ in bands] for bands in rules])
+    return nodes, np.array([[integrals for _, integrals in bands] for bands in rules])
 
 
 @partial(jax.jit, static_argnums=0)

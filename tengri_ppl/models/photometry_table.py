@@ -5,8 +5,8 @@ The flux of a population behind dust in one band is
 .. math:: f = \int w(\lambda)\, L(\lambda)\, e^{-\tau(\lambda)}\, d\ln\lambda
 
 with w the filter. L has all the structure of stellar spectra, the attenuation has none: inside a
-band it is a polynomial in :math:`\ln\lambda` to high accuracy. So with K Gauss-Legendre nodes per
-band and their Lagrange polynomials :math:`\ell_k`
+band it is a polynomial in :math:`\ln\lambda` to high accuracy, or two where the law has a break. So
+with K Gauss-Legendre nodes per band and their Lagrange polynomials :math:`\ell_k`
 
 .. math:: f = \sum_k e^{-\tau(\lambda_k)} \int w\, \ell_k(\ln\lambda)\, L\, d\ln\lambda
 
@@ -30,7 +30,7 @@ from tengri_ppl.errors import DataError
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.ssp import SSPData
 
-__all__ = ["PhotometryTable", "band_nodes", "build_table", "lagrange_basis"]
+__all__ = ["PhotometryTable", "band_basis", "build_table", "lagrange_basis"]
 
 
 @jax.tree_util.register_dataclass
@@ -89,12 +89,50 @@ def _cubic_weights(x: Array) -> Array:
     )
 
 
-def band_nodes(quadrature: BandQuadrature, n_nodes: int) -> np.ndarray:
-    """Gauss-Legendre nodes in ln(wavelength) over the support of each band, (n_band, K)."""
-    log_wave = np.log(np.asarray(quadrature.wave))
-    low, high = log_wave.min(axis=1), log_wave.max(axis=1)
-    unit, _ = np.polynomial.legendre.leggauss(n_nodes)
-    return low[:, None] + 0.5 * (unit + 1.0) * (high - low)[:, None]
+def band_basis(
+    log_wave: np.ndarray, n_nodes: int, log_breaks: tuple[float, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes in one band, and the functions that interpolate from them.
+
+    The functions are the Lagrange polynomials of Gauss-Legendre nodes in ln(wavelength). Where
+    the attenuation has a break inside the band, the parts on its two sides have nodes and
+    polynomials of their own, about as many as their lengths ask for.
+
+    Parameters
+    ----------
+    log_wave : ndarray, shape (n_q,)
+        Points of the band's quadrature, ln(Angstrom).
+    n_nodes : int
+        K, number of nodes.
+    log_breaks : tuple of float
+        Breaks [ln(Angstrom)], increasing; those outside the band are ignored.
+
+    Returns
+    -------
+    nodes : ndarray, shape (K,)
+        ln(Angstrom).
+    basis : ndarray, shape (K, n_q)
+        The functions at ``log_wave``.
+    """
+    low, high = log_wave.min(), log_wave.max()
+    cuts = [x for x in log_breaks if low < x < high]
+    edges = np.array([low, *cuts, high] if len(cuts) < n_nodes else [low, high])
+    part = np.clip(np.searchsorted(edges, log_wave, side="right") - 1, 0, edges.size - 2)
+    nodes, basis = [], []
+    for i, n in enumerate(_share_nodes(np.diff(edges), n_nodes)):
+        unit, _ = np.polynomial.legendre.leggauss(n)
+        own = edges[i] + 0.5 * (unit + 1.0) * (edges[i + 1] - edges[i])
+        nodes.append(own)
+        basis.append(lagrange_basis(own, log_wave) * (part == i))
+    return np.concatenate(nodes), np.concatenate(basis)
+
+
+def _share_nodes(lengths: np.ndarray, n_nodes: int) -> np.ndarray:
+    """Give every part of a band a node, and the others to where they are farthest apart."""
+    counts = np.ones(lengths.size, dtype=int)
+    for _ in range(n_nodes - lengths.size):
+        counts[np.argmax(lengths / counts)] += 1
+    return counts
 
 
 def lagrange_basis(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -117,6 +155,7 @@ def build_table(
     n_nodes: int,
     redshifts: np.ndarray,
     transmission: Callable[[np.ndarray, float], np.ndarray],
+    breaks: tuple[float, ...] = (),
 ) -> PhotometryTable:
     """Integrate the SSP grid through the bands.
 
@@ -134,6 +173,9 @@ def build_table(
         One redshift, or at least four, uniform in ln(1 + z).
     transmission : callable
         ``transmission(wave_obs, redshift)``: IGM transmission at observed wavelengths.
+    breaks : tuple of float
+        Rest-frame wavelengths [Angstrom] at which the attenuation is not smooth; used with a
+        single redshift, because the nodes of the table are at rest in the observed frame.
 
     Raises
     ------
@@ -143,18 +185,26 @@ def build_table(
     wave = np.asarray(ssp.ssp_wave, dtype=float)
     flux = np.asarray(ssp.ssp_flux).reshape(-1, wave.size)
     _check_coverage(wave, quadrature, names, redshifts)
-    nodes = band_nodes(quadrature, n_nodes)
     points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
-    basis = np.stack(
-        [w * lagrange_basis(n, np.log(p)) for n, p, w in zip(nodes, points, weights, strict=True)]
-    )
-    values = np.empty((redshifts.size, flux.shape[0], nodes.size), dtype=flux.dtype)
+    cuts = _observed_breaks(breaks, redshifts)
+    nodes, basis = zip(*(band_basis(np.log(p), n_nodes, cuts) for p in points), strict=True)
+    weighted = [w * b for w, b in zip(weights, basis, strict=True)]
+    values = np.empty((redshifts.size, flux.shape[0], len(names) * n_nodes), dtype=flux.dtype)
     for i, z in enumerate(redshifts):
         igm = transmission(points.ravel(), float(z)).reshape(points.shape)
         for b in range(len(names)):
             columns = slice(b * n_nodes, (b + 1) * n_nodes)
-            values[i, :, columns] = _project(wave, flux, points[b] / (1.0 + z), basis[b] * igm[b])
-    return PhotometryTable(values, np.exp(nodes).ravel(), np.log1p(redshifts))
+            values[i, :, columns] = _project(
+                wave, flux, points[b] / (1.0 + z), weighted[b] * igm[b]
+            )
+    return PhotometryTable(values, np.exp(np.concatenate(nodes)), np.log1p(redshifts))
+
+
+def _observed_breaks(breaks: tuple[float, ...], redshifts: np.ndarray) -> tuple[float, ...]:
+    """Return breaks in the observed frame [ln(Angstrom)], none for more than one redshift."""
+    if redshifts.size > 1:
+        return ()
+    return tuple(np.log(breaks) + np.log1p(redshifts[0]))
 
 
 def _project(wave: np.ndarray, flux: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -185,6 +235,6 @@ def _check_coverage(
         if low < wave[0] or high > wave[-1]:
             raise DataError(
                 f"band {name!r} needs rest-frame wavelengths {low:.6g}-{high:.6g} Angstrom, but "
-                f"the SSP grid covers {wave[0]:.6g}-{wave[-1]:.6g}; leave the band out or use another "
-                "grid"
+                f"the SSP grid covers {wave[0]:.6g}-{wave[-1]:.6g}; leave the band out or use "
+                "another grid"
             )

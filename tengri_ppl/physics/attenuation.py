@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -36,6 +36,9 @@ __all__ = [
 MAG_PER_TAU = 1.0857362047581296
 _PIVOT = 5500.0
 _RV_CALZETTI = 4.05
+# Joints of the Calzetti curve [Angstrom]: its far-ultraviolet end, its two branches (which differ
+# there by 0.6 % of A_V), and where it reaches zero.
+_CALZETTI_BREAKS = (1200.0, 6300.0, 1.04e4 / (1.857 - _RV_CALZETTI / 2.659))
 
 
 def power_law(wave: ArrayLike, slope: ArrayLike = -0.7) -> Array:
@@ -72,7 +75,7 @@ def calzetti(wave: ArrayLike) -> Array:
 
 
 def salim(wave: ArrayLike, slope: ArrayLike = 0.0, bump: ArrayLike = 0.0) -> Array:
-    r"""Calzetti law with another slope and a bump, of Salim et al. (2018, ApJ 859, 11), eqs. 4 and 6.
+    r"""Calzetti law with another slope and a bump (Salim et al. 2018, ApJ 859, 11, eqs. 4, 6).
 
     .. math:: k = k_{Cal} (\lambda/5500)^\delta + D(\lambda) / R_V, \quad
               D = \frac{B\, \lambda^2 (350)^2}{(\lambda^2 - 2175^2)^2 + \lambda^2 (350)^2}, \quad
@@ -101,6 +104,10 @@ def salim(wave: ArrayLike, slope: ArrayLike = 0.0, bump: ArrayLike = 0.0) -> Arr
 class AttenuationLaw(Component):
     """A law k(wave); ``suffix`` distinguishes the parameters of two laws in one model."""
 
+    kind = "dust_law"
+
+    #: Rest-frame wavelengths [Angstrom] at which the curve is not smooth.
+    breaks: ClassVar[tuple[float, ...]] = ()
     suffix: str = ""
 
     def _parameter(
@@ -119,6 +126,7 @@ class CalzettiLaw(AttenuationLaw):
     """See :func:`calzetti`; no parameters."""
 
     reference = "Calzetti et al. 2000, ApJ 533, 682"
+    breaks = _CALZETTI_BREAKS
 
     def curve(self, wave: ArrayLike, params: Mapping[str, Any]) -> Array:
         """See :meth:`AttenuationLaw.curve`."""
@@ -148,6 +156,7 @@ class SalimLaw(AttenuationLaw):
     """See :func:`salim`; parameters ``dust_slope`` (delta) and ``dust_bump`` (B)."""
 
     reference = "Salim et al. 2018, ApJ 859, 11"
+    breaks = _CALZETTI_BREAKS
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -166,9 +175,14 @@ class SalimLaw(AttenuationLaw):
 class DustScreen(Component):
     """A geometry: what young and old starlight goes through."""
 
-    def optical_depths(
-        self, wave: ArrayLike, params: Mapping[str, Any]
-    ) -> tuple[ArrayLike, ArrayLike]:
+    kind = "dust"
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Rest-frame wavelengths [Angstrom] at which the attenuation is not smooth, increasing."""
+        return ()
+
+    def optical_depths(self, wave: ArrayLike, params: Mapping[str, Any]) -> tuple[Array, Array]:
         """Return the optical depths towards (young, old) stars at rest wavelengths [Angstrom]."""
         raise NotImplementedError
 
@@ -182,9 +196,7 @@ class DustScreen(Component):
 class NoDust(DustScreen):
     """No attenuation."""
 
-    def optical_depths(
-        self, wave: ArrayLike, params: Mapping[str, Any]
-    ) -> tuple[ArrayLike, ArrayLike]:
+    def optical_depths(self, wave: ArrayLike, params: Mapping[str, Any]) -> tuple[Array, Array]:
         """See :meth:`DustScreen.optical_depths`."""
         none = jnp.zeros_like(jnp.asarray(wave))
         return none, none
@@ -207,9 +219,12 @@ class SingleScreen(DustScreen):
         """dust_tau_diff and the law's parameters."""
         return (_TAU_DIFFUSE, *self.law.parameters)
 
-    def optical_depths(
-        self, wave: ArrayLike, params: Mapping[str, Any]
-    ) -> tuple[ArrayLike, ArrayLike]:
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """See :attr:`DustScreen.breaks`."""
+        return self.law.breaks
+
+    def optical_depths(self, wave: ArrayLike, params: Mapping[str, Any]) -> tuple[Array, Array]:
         """See :meth:`DustScreen.optical_depths`."""
         tau = params["dust_tau_diff"] * self.law.curve(wave, params)
         return tau, tau
@@ -240,9 +255,12 @@ class TwoComponentDust(DustScreen):
         )
         return tuple(dict.fromkeys((*own, *self.law.parameters, *self.law_bc.parameters)))
 
-    def optical_depths(
-        self, wave: ArrayLike, params: Mapping[str, Any]
-    ) -> tuple[ArrayLike, ArrayLike]:
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """See :attr:`DustScreen.breaks`."""
+        return tuple(sorted({*self.law.breaks, *self.law_bc.breaks}))
+
+    def optical_depths(self, wave: ArrayLike, params: Mapping[str, Any]) -> tuple[Array, Array]:
         """See :meth:`DustScreen.optical_depths`."""
         k_diffuse = self.law.curve(wave, params)
         same = self.law_bc == self.law
