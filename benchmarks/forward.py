@@ -13,8 +13,6 @@ its fits call; it always adds dust emission, and it has no gradients. Numbers ar
 prediction: the smallest and the median of several repeats.
 """
 
-# ruff: noqa: E402 -- the core has to be chosen before JAX is imported
-
 from __future__ import annotations
 
 import os
@@ -25,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# The core has to be chosen before JAX is imported.
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("NPROC", "4")  # XLA's thread pool may deadlock on fewer threads
