@@ -68,7 +68,7 @@ class NUTSOptions:
     max_samples: int = 4000
     num_chains: int = 4
     dense_mass_matrix: bool = True
-    target_accept_rate: float = 0.85
+    target_accept_rate: float = 0.95
     max_tree_depth: int = 8
 
     def __post_init__(self) -> None:

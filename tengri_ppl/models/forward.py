@@ -128,7 +128,7 @@ class ForwardModel:
         params = {**params, self.structure.sfh.amplitude_name: 0.0}
         redshift = params["redshift"]
         light = self.table.at(self._populations(params), redshift)
-        rest = self.table.node_wave / (1.0 + jnp.asarray(redshift))
+        rest = jnp.asarray(self.table.node_wave) / (1.0 + jnp.asarray(redshift))
         nodes = self._attenuated(rest, light, params)
         return nodes.reshape(len(self.bands), -1).sum(axis=1) * self._dilution(redshift)
 
