@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -206,6 +207,11 @@ def _unconstrain(
 ) -> dict[str, Array]:
     with handlers.seed(rng_seed=jax.random.key(0)), handlers.substitute(data=dict(params)):
         trace = handlers.trace(model).get_trace(*args, **kwargs)
+    return _coordinates(trace)
+
+
+def _coordinates(trace: Mapping[str, Any]) -> dict[str, Array]:
+    """Unconstrained values of the latent sites of a trace."""
     return {
         name: biject_to(site["fn"].support).inv(site["value"])
         for name, site in trace.items()
@@ -219,14 +225,11 @@ def _prior_draw(
     """One draw of the latent sites from the prior, in unconstrained coordinates."""
     with handlers.seed(rng_seed=key):
         trace = handlers.trace(model).get_trace(*args, **kwargs)
-    return {
-        name: biject_to(site["fn"].support).inv(site["value"])
-        for name, site in trace.items()
-        if site["type"] == "sample" and not site["is_observed"]
-    }
+    return _coordinates(trace)
 
 
-def _best_of_prior_impl(
+@partial(jax.jit, static_argnums=(0, 2))
+def _best_of_prior(
     model: Model, key: Array, n: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[dict[str, Array], Array]:
     def best(key: Array) -> tuple[dict[str, Array], Array]:
@@ -238,6 +241,3 @@ def _best_of_prior_impl(
         return jax.tree.map(lambda x: x[index], z), energy[index]
 
     return jax.vmap(best)(jax.random.split(key, n))
-
-
-_best_of_prior = jax.jit(_best_of_prior_impl, static_argnums=(0, 2))

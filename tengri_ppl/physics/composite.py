@@ -15,7 +15,8 @@ In both, the mass formed is integrated over an interval, never sampled at its ce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -173,28 +174,8 @@ def form_mass(
     onset = jnp.minimum(onset, cosmic_age)
     end = jnp.minimum(end, onset)
     young, old = jnp.clip(lower, end, onset), jnp.clip(upper, end, onset)
-
-    coarse = slice(0, lower.size - n_fine)
-    # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
-    parts = [(coarse, _unit_rule(_N_COARSE)), (slice(coarse.stop, lower.size), _unit_rule(_N_FINE))]
-    width = old - young
-    times = [young[g, None] + width[g, None] * nodes for g, (nodes, _) in parts]
-    log_sfr = [sfh.log_shape(time, cosmic_age, **local) for time in times]
-    peak = _largest([(x, width[g]) for x, (g, _) in zip(log_sfr, parts, strict=True)])
-    # only points of zero width exceed the peak; a bound at the peak would halve its gradient
-    formed = [
-        jnp.exp(jnp.minimum(x - peak, 1.0)) * (weights * width[g, None])
-        for x, (g, (_, weights)) in zip(log_sfr, parts, strict=True)
-    ]
-    length = _length(lower, upper)
-    moment = jnp.concatenate(
-        [
-            jnp.sum(m * (time - lower[g, None]), axis=1) / length[g]
-            for m, time, (g, _) in zip(formed, times, parts, strict=True)
-        ]
-    )
-    mass = jnp.concatenate([m.sum(axis=1) for m in formed])
-
+    shape = partial(sfh.log_shape, cosmic_age=cosmic_age, **local)
+    mass, first, peak = _integrate(shape, young, old, n_fine)
     if sfh.amplitude == "log_mass":
         total = jnp.sum(mass)
         scale = amplitude / jnp.where(total > 0, total, 1.0)
@@ -202,12 +183,36 @@ def form_mass(
         scale = amplitude * 1e9 * jnp.exp(peak)
     return FormedMass(
         mass=scale * mass,
-        moment=scale * moment,
+        moment=scale * (first + mass * (young - lower)) / _length(lower, upper),
         young_edge=young,
         old_edge=old,
         lower=lower,
         upper=upper,
     )
+
+
+def _integrate(
+    log_shape: Callable[[Array], Array], young: Array, old: Array, n_fine: int
+) -> tuple[Array, Array, Array]:
+    """Integrate exp(log_shape) from ``young`` to ``old``, the last ``n_fine`` by the finer rule.
+
+    Returns the integrals and the first moments about ``young``, both over exp of the third value,
+    the largest ``log_shape`` met.
+    """
+    width, coarse = old - young, young.size - n_fine
+    # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
+    parts = [(slice(coarse), _unit_rule(_N_COARSE)), (slice(coarse, None), _unit_rule(_N_FINE))]
+    offsets = [width[g, None] * nodes for g, (nodes, _) in parts]
+    logs = [log_shape(young[g, None] + x) for x, (g, _) in zip(offsets, parts, strict=True)]
+    peak = _largest([(y, width[g]) for y, (g, _) in zip(logs, parts, strict=True)])
+    # only points of zero width exceed the peak; a bound at the peak would halve its gradient
+    formed = [
+        jnp.exp(jnp.minimum(y - peak, 1.0)) * (weights * width[g, None])
+        for y, (g, (_, weights)) in zip(logs, parts, strict=True)
+    ]
+    mass = jnp.concatenate([m.sum(axis=1) for m in formed])
+    first = jnp.concatenate([(m * x).sum(axis=1) for m, x in zip(formed, offsets, strict=True)])
+    return mass, first, peak
 
 
 def node_masses(formed: FormedMass, scheme: str) -> Array:
