@@ -75,7 +75,8 @@ def test_embedded_grid_has_the_known_light_and_mass_of_stars(embedded):
 def test_arrays_are_leaves_and_the_rest_is_static(embedded):
     leaves, structure = jax.tree.flatten(embedded)
     assert len(leaves) == 5
-    assert all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    assert all(isinstance(leaf, np.ndarray | jax.Array) for leaf in leaves)
+    assert isinstance(embedded.ssp_flux, jax.Array)  # one copy, shared by all models
     hash(structure)
     total = jax.jit(lambda ssp: jnp.sum(ssp.ssp_mass_remaining) * ssp.zsun)(embedded)
     assert float(total) == pytest.approx(embedded.ssp_mass_remaining.sum() * 0.02, rel=1e-5)
@@ -89,8 +90,9 @@ def test_dsps_file_without_attributes_gets_the_conventions_of_fsps(tmp_path, dty
     contents["ssp_resolution_kms"] = np.full(40, 70.0)
     ssp = load_ssp_data(write(tmp_path / "ssp_data_fsps_v3.2.h5", contents))
     assert isinstance(ssp, SSPData)
-    assert ssp.ssp_flux.dtype == dtype
-    np.testing.assert_array_equal(ssp.ssp_flux, contents["ssp_flux"])
+    expected = contents["ssp_flux"].astype(jax.dtypes.canonicalize_dtype(dtype))
+    assert ssp.ssp_flux.dtype == expected.dtype  # at most JAX's default precision
+    np.testing.assert_array_equal(ssp.ssp_flux, expected)
     assert ssp.ssp_mass_remaining is None
     assert (ssp.lsun_erg_s, ssp.zsun) == (3.839e33, 0.0142)
     assert (ssp.name, ssp.imf, ssp.has_nebular) == ("ssp_data_fsps_v3.2", "unknown", False)
@@ -105,6 +107,7 @@ def test_attributes_and_surviving_mass_are_read(tmp_path):
     write(path, contents, has_nebular=False, lsun_erg_s=3.9e33)
     assert load_ssp_data(str(path)).has_nebular is False
     assert load_ssp_data(path).lsun_erg_s == 3.9e33
+    assert load_ssp_data(path) is load_ssp_data(str(path))  # an unchanged file is read once
 
 
 def test_first_age_may_be_zero(tmp_path):
