@@ -254,6 +254,8 @@ class _Chains:
             engine.init(jax.tree.map(lambda x, g=g: x[g], dict(z)), keys[g], *self._model_args)
             for g in groups
         ]
+        # Zero iterations: compiles here, once, what all threads would compile at the same time.
+        engine.advance(self._states[0], 0, *self._model_args)
 
     @property
     def _model_args(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

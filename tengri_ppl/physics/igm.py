@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from astropy.table import Table
 from jax.typing import ArrayLike
 
 from tengri_ppl._resources import resource_path
@@ -54,10 +53,12 @@ class InoueCoefficients:
 
 def load_inoue2014() -> InoueCoefficients:
     """Read the coefficients that ship with the package."""
-    table = Table.read(resource_path("igm/inoue2014.ecsv"), format="ascii.ecsv")
+    # plain columns below the commented header: no need to import astropy, which takes 50 MB
+    lines = resource_path("igm/inoue2014.ecsv").read_text().splitlines()
+    table = np.genfromtxt([line for line in lines if not line.startswith("#")], names=True)
 
     def stack(*names: str) -> np.ndarray:
-        return np.stack([np.asarray(table[name], dtype=np.float64) for name in names], axis=1)
+        return np.stack([table[name] for name in names], axis=1)
 
     return InoueCoefficients(
         lambda_j=stack("wavelength")[:, 0],
