@@ -74,23 +74,20 @@ def time_ours() -> dict[str, Timing]:
     batch = spec.sample_batch(jax.random.key(0), N_BATCH)
     single = [{k: v[i] for k, v in batch.items()} for i in range(16)]
 
-    def predict(model: tg.SEDModel, params: dict[str, jax.Array]) -> jax.Array:
-        return model.predict_photometry(params)
+    def value(params: dict[str, jax.Array]) -> jax.Array:
+        return sed.predict_photometry(params).sum() * 1e29
 
-    def value_and_gradient(model: tg.SEDModel, params: dict[str, jax.Array]) -> Any:
-        return jax.value_and_grad(lambda p: model.predict_photometry(p).sum() * 1e29)(params)
-
-    rows = {}
-    for name, function in (("prediction", predict), ("gradient", value_and_gradient)):
-        one = jax.jit(function)
-        many = jax.jit(jax.vmap(function, in_axes=(None, 0)))
-        rows[f"{name}, single"] = measure(
-            lambda i, f=one: jax.block_until_ready(f(sed, single[i % 16]))
-        )
-        rows[f"{name}, batch of {N_BATCH}"] = measure(
-            lambda i, f=many: jax.block_until_ready(f(sed, batch)), N_BATCH
-        )
-    return rows
+    gradient = jax.jit(jax.value_and_grad(value))
+    gradients = jax.jit(jax.vmap(jax.value_and_grad(value)))
+    wait = jax.block_until_ready
+    return {
+        "prediction, single": measure(lambda i: wait(sed.predict_photometry(single[i % 16]))),
+        f"prediction, batch of {N_BATCH}": measure(
+            lambda i: wait(sed.predict_photometry(batch)), N_BATCH
+        ),
+        "gradient, single": measure(lambda i: wait(gradient(single[i % 16]))),
+        f"gradient, batch of {N_BATCH}": measure(lambda i: wait(gradients(batch)), N_BATCH),
+    }
 
 
 def time_bagpipes() -> Timing | None:
