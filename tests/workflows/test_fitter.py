@@ -81,3 +81,14 @@ def test_wrong_data_are_refused_by_name(fitted):
         tg.Fitter(sed, flux, noise).run("mcmc_nut")
     with pytest.raises(tg.ParameterError, match="did you mean 'n_warmup'"):
         tg.Fitter(sed, flux, noise).run("mcmc_nuts", n_warm_up=100)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="chains stick in the thin tail at small tau; a better coordinate is due")
+def test_a_posterior_with_a_thin_dust_age_tail_converges(fitted, ssp, sdss):
+    sed, flux, noise, _ = fitted
+    spec = sed.spec.replace(sfh_delayed_tau_gyr=tg.Uniform(0.3, 5))
+    posterior = tg.Fitter(tg.SEDModel(spec, ssp, observation=sdss), flux, noise).run(
+        "mcmc_nuts", key=jax.random.key(0)
+    )
+    assert posterior.convergence().converged
