@@ -1,8 +1,8 @@
 """What a model component is: named parameters with defaults, found by name in one registry.
 
 A component is a frozen dataclass without arrays, so that it is hashable and may be a static
-argument of a compiled program. Physics knows no probability library: a default prior is the
-pair of bounds of a uniform distribution, or a plain number for a parameter that is fixed unless
+argument of a compiled program. Physics knows no probability library: a default is the pair of bounds of a uniform
+prior, the description of another prior, or a plain number for a parameter that is fixed unless
 the user frees it.
 """
 
@@ -14,7 +14,43 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from tengri_ppl.errors import ParameterError, suggest
 
-__all__ = ["Component", "Parameter", "component_names", "make_component", "register"]
+__all__ = [
+    "Component",
+    "DirichletPrior",
+    "NormalPrior",
+    "Parameter",
+    "StudentTPrior",
+    "component_names",
+    "make_component",
+    "register",
+]
+
+
+@dataclass(frozen=True)
+class NormalPrior:
+    """A normal prior."""
+
+    loc: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class StudentTPrior:
+    """A Student-t prior."""
+
+    df: float
+    loc: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class DirichletPrior:
+    """A symmetric Dirichlet prior over the elements of a vector, which sum to one."""
+
+    concentration: float
+
+
+Default = float | tuple[float, float] | NormalPrior | StudentTPrior | DirichletPrior
 
 
 @dataclass(frozen=True)
@@ -29,14 +65,18 @@ class Parameter:
         Unit, or ``"1"`` where there is none.
     description : str
         One line for tables and help texts.
-    default : float or tuple of float
-        A fixed value, or the bounds of a uniform prior.
+    default : float, tuple of float, NormalPrior, StudentTPrior or DirichletPrior
+        A fixed value, the bounds of a uniform prior, or another prior.
+    shape : tuple of int
+        Shape of the parameter in one galaxy; its elements are independent unless the prior is a
+        :class:`DirichletPrior`.
     """
 
     name: str
     unit: str
     description: str
-    default: float | tuple[float, float]
+    default: Default
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

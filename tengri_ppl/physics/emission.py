@@ -1,0 +1,83 @@
+"""What components that add light of their own have in common: dust, AGN, radio, X-rays, shocks.
+
+A component may emit in two ways, and many emit in only one of them. Light with a smooth spectrum
+is a function of wavelength. Light with features is a weighted sum of *templates*, arrays that are
+loaded once; the fast mode integrates these through the filters before any fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from tengri_ppl.physics.component import Component
+
+__all__ = ["Emission", "Galaxy", "Templates"]
+
+
+class Galaxy(NamedTuple):
+    """Properties of the galaxy on which emission may depend.
+
+    Attributes
+    ----------
+    redshift : Array
+        Redshift.
+    absorbed : Array
+        Luminosity that the dust absorbs [Lsun].
+    sfr : Array
+        Star formation rate, mean of the last 100 Myr [Msun/yr].
+    stellar_mass : Array
+        Surviving stellar mass [Msun].
+    """
+
+    redshift: Array
+    absorbed: Array
+    sfr: Array
+    stellar_mass: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Templates:
+    """Spectra on a common wavelength axis, and the axes of the grid that they were computed on.
+
+    Attributes
+    ----------
+    wave : array, shape (n_wave,)
+        Rest-frame wavelength [Angstrom], increasing. The spectra are linear in it between two
+        points, and zero outside.
+    spectra : array, shape (n_template, n_wave)
+        L_nu [Lsun/Hz] for a weight of one.
+    axes : tuple of array
+        Grid points of each parameter; the templates are in the order of a C-ordered grid.
+    """
+
+    wave: ArrayLike
+    spectra: ArrayLike
+    axes: tuple[ArrayLike, ...] = ()
+
+
+@dataclass(frozen=True)
+class Emission(Component):
+    """A component that adds light. Subclasses define :meth:`smooth`, or templates and weights."""
+
+    #: Rest-frame wavelengths [Angstrom] between which the component emits.
+    coverage: ClassVar[tuple[float, float]] = (0.0, jnp.inf)
+
+    def load(self) -> Templates | None:
+        """Return the templates as arrays, which the caller passes back to :meth:`weights`."""
+        return None
+
+    def weights(self, params: Mapping[str, Any], galaxy: Galaxy, templates: Templates) -> Array:
+        """Return the weight of each template, shape (n_template,)."""
+        raise NotImplementedError
+
+    def smooth(self, wave: ArrayLike, params: Mapping[str, Any], galaxy: Galaxy) -> Array:
+        """Return the smooth light: L_nu [Lsun/Hz] at rest-frame wavelengths [Angstrom]."""
+        return jnp.zeros_like(jnp.asarray(wave))
