@@ -20,7 +20,13 @@ from tengri_ppl.models.parameters import Structure
 from tengri_ppl.models.photometry_table import PhotometryTable
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.attenuation import MAG_PER_TAU
-from tengri_ppl.physics.composite import FormedMass, form_mass, node_masses
+from tengri_ppl.physics.composite import (
+    FormedMass,
+    form_mass,
+    node_masses,
+    share_among_metallicities,
+    star_formation_rate,
+)
 from tengri_ppl.physics.constants import MICROJANSKY_CGS, MPC_CM
 from tengri_ppl.physics.cosmology import age_gyr, luminosity_distance_mpc
 
@@ -106,9 +112,13 @@ class ForwardModel:
         """Masses of the SSPs in the young and in the old population, (2, n_met * n_age)."""
         formed = self.formed(params)
         young = formed.younger_than(self.structure.dust.birth_cloud_age(params))
+        share = self.structure.metallicity.weights(self.lgmet, self.zsun, params, formed)
+        if share.ndim == 2:
+            parts = [share_among_metallicities(p, share, self.age_scheme) for p in (young, formed)]
+            masses = jnp.stack(parts)
+            return masses.at[1].add(-masses[0]).reshape(2, -1)
         ages = jnp.stack([node_masses(part, self.age_scheme) for part in (young, formed)])
         ages = ages.at[1].add(-ages[0])
-        share = self.structure.metallicity.weights(self.lgmet, self.zsun, params)
         return (share[:, None] * ages[:, None, :]).reshape(2, -1)
 
     def _attenuated(self, wave: Array, light: Array, params: Mapping[str, Any]) -> Array:
@@ -159,29 +169,9 @@ class ForwardModel:
 
     def star_formation_rate(self, params: Mapping[str, Any], lookback: Array) -> Array:
         """Star formation rate [Msun/yr] at lookback times [Gyr], (n_time,)."""
-        sfh = self.structure.sfh
         cosmic_age = age_gyr(params["redshift"], self.h0, self.om0)
-        local = sfh.select(params, sfh.prefix)
-        local.pop(sfh.amplitude)
-        end, onset = sfh.window(cosmic_age, **local)
-        onset = jnp.minimum(onset, cosmic_age)
-        inside = jnp.clip(lookback, end, onset)
-        shape = jnp.exp(sfh.log_shape(inside, cosmic_age, **local))
-        rate = shape * self._peak_rate(params, local, cosmic_age)
-        return jnp.where((lookback >= end) & (lookback <= onset), rate, 0.0)
-
-    def _peak_rate(
-        self, params: Mapping[str, Any], local: Mapping[str, Any], cosmic_age: Array
-    ) -> Array:
-        """Star formation rate at the peak of the family's shape [Msun/yr]."""
-        sfh = self.structure.sfh
-        amplitude = 10.0 ** jnp.asarray(params[sfh.amplitude_name])
-        if sfh.amplitude == "log_peak_sfr":
-            return amplitude
-        by_rate = type(sfh)(amplitude="log_peak_sfr")
-        unit = {by_rate.prefix + k: v for k, v in local.items()} | {by_rate.amplitude_name: 0.0}
-        formed = form_mass(by_rate, unit, cosmic_age, self.age_lower, self.age_upper, self.n_fine)
-        return amplitude / formed.mass.sum()
+        intervals = (self.age_lower, self.age_upper, self.n_fine)
+        return star_formation_rate(self.structure.sfh, params, cosmic_age, lookback, *intervals)
 
     # -- derived quantities ----------------------------------------------------------------------
 

@@ -16,7 +16,9 @@ from tengri_ppl.errors import ParameterError, suggest
 
 __all__ = [
     "Component",
+    "Default",
     "DirichletPrior",
+    "LogUniformPrior",
     "NormalPrior",
     "Parameter",
     "StudentTPrior",
@@ -35,6 +37,14 @@ class NormalPrior:
 
 
 @dataclass(frozen=True)
+class LogUniformPrior:
+    """A prior that is flat in the logarithm, between two positive bounds."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class StudentTPrior:
     """A Student-t prior."""
 
@@ -50,7 +60,9 @@ class DirichletPrior:
     concentration: float
 
 
-Default = float | tuple[float, float] | NormalPrior | StudentTPrior | DirichletPrior
+Default = (
+    float | tuple[float, float] | NormalPrior | LogUniformPrior | StudentTPrior | DirichletPrior
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,9 @@ class Parameter:
         Unit, or ``"1"`` where there is none.
     description : str
         One line for tables and help texts.
-    default : float, tuple of float, NormalPrior, StudentTPrior or DirichletPrior
-        A fixed value, the bounds of a uniform prior, or another prior.
+    default : float, tuple of float, or a prior of this module
+        A fixed value (nan for none: the user has to give one), the bounds of a uniform prior, or
+        another prior.
     shape : tuple of int
         Shape of the parameter in one galaxy; its elements are independent unless the prior is a
         :class:`DirichletPrior`.

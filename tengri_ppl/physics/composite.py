@@ -15,8 +15,7 @@ In both, the mass formed is integrated over an interval, never sampled at its ce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +25,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.physics.sfh.parametric import SFH
+from tengri_ppl.physics.sfh.base import FINE_FROM_GYR, SFH, History
 
 __all__ = [
     "AGE_SCHEMES",
@@ -35,20 +34,12 @@ __all__ = [
     "count_fine",
     "form_mass",
     "node_masses",
+    "share_among_metallicities",
+    "star_formation_rate",
 ]
 
 AGE_SCHEMES = ("linear", "bins")
 _OLDEST_GYR = 100.0
-
-
-def _unit_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(n)
-    return 0.5 * (nodes + 1.0), 0.5 * weights
-
-
-_N_COARSE, _N_FINE = 3, 12
-_FINE_FROM_GYR = 2.0
 
 
 class FormedMass(NamedTuple):
@@ -64,6 +55,8 @@ class FormedMass(NamedTuple):
         Lookback times between which stars form in the interval [Gyr].
     lower, upper : Array, shape (n_interval,)
         The interval itself [Gyr].
+    cosmic_age : Array, scalar
+        Age of the universe at the epoch of observation [Gyr].
     """
 
     mass: Array
@@ -72,8 +65,13 @@ class FormedMass(NamedTuple):
     old_edge: Array
     lower: Array
     upper: Array
+    cosmic_age: Array
 
-    def _fraction_younger(self, age: ArrayLike) -> Array:
+    def middle(self) -> Array:
+        """Lookback time in the middle of the times at which stars form [Gyr], (n_interval,)."""
+        return 0.5 * (self.young_edge + self.old_edge)
+
+    def fraction_younger(self, age: ArrayLike) -> Array:
         """Share of each interval's mass younger than ``age``, for a constant rate inside it."""
         width = self.old_edge - self.young_edge
         safe = jnp.where(width > 0, width, 1.0)
@@ -82,14 +80,14 @@ class FormedMass(NamedTuple):
 
     def younger_than(self, age: ArrayLike) -> FormedMass:
         """Return the part formed less than ``age`` [Gyr] ago; the straddled interval is split."""
-        fraction = self._fraction_younger(age)
+        fraction = self.fraction_younger(age)
         width = (self.old_edge - self.young_edge) / _length(self.lower, self.upper)
         moment = fraction * (self.moment - 0.5 * self.mass * width * (1.0 - fraction))
         return self._replace(mass=fraction * self.mass, moment=moment)
 
     def mass_younger_than(self, age: ArrayLike) -> Array:
         """Mass formed less than ``age`` [Gyr] ago [Msun], scalar."""
-        return jnp.sum(self._fraction_younger(age) * self.mass)
+        return jnp.sum(self.fraction_younger(age) * self.mass)
 
     def mean_age(self) -> Array:
         """Mean age weighted by the mass formed [Gyr], scalar."""
@@ -99,14 +97,7 @@ class FormedMass(NamedTuple):
 
 def count_fine(lower: ArrayLike) -> int:
     """Return the number of intervals that are old enough for the finer rule."""
-    return int(np.sum(np.asarray(lower) >= _FINE_FROM_GYR))
-
-
-def _largest(parts: list[tuple[Array, Array]]) -> Array:
-    """Largest value in the intervals that are not empty, 0 if all are; no gradient."""
-    tops = [jnp.max(jnp.where(w[:, None] > 0, x, -jnp.inf), initial=-jnp.inf) for x, w in parts]
-    peak = jax.lax.stop_gradient(jnp.maximum(*tops))
-    return jnp.where(jnp.isfinite(peak), peak, 0.0)
+    return int(np.sum(np.asarray(lower) >= FINE_FROM_GYR))
 
 
 def _length(lower: Array, upper: Array) -> Array:
@@ -150,69 +141,65 @@ def form_mass(
     """Integrate a star formation history over age intervals.
 
     Each interval is cut to the times at which stars form, between the end and the onset of the
-    history and after the Big Bang, and integrated by Gauss-Legendre quadrature there. So the
-    result is continuous in every parameter, sharp onsets included.
+    history and after the Big Bang, and integrated there: smooth histories by Gauss-Legendre
+    quadrature, binned ones exactly. So the result is continuous in every parameter, sharp onsets
+    included.
 
     Parameters
     ----------
     sfh : SFH
         The family.
     params : mapping
-        Model parameters by full name, scalars; the amplitude included.
+        Model parameters by full name, of one galaxy; the amplitude included.
     cosmic_age : array_like, scalar
         Age of the universe at the epoch of observation [Gyr].
     lower, upper : array_like, shape (n_interval,)
-        Age intervals [Gyr].
+        Age intervals [Gyr], adjoining and increasing.
     n_fine : int
         So many of the oldest intervals take a finer rule: they are long, and a galaxy may have
         formed all of its stars inside one of them.
     """
-    local = sfh.select(params, sfh.prefix)
-    amplitude = 10.0 ** jnp.asarray(local.pop(sfh.amplitude))
     lower, upper = jnp.asarray(lower), jnp.asarray(upper)
-    end, onset = sfh.window(cosmic_age, **local)
-    onset = jnp.minimum(onset, cosmic_age)
-    end = jnp.minimum(end, onset)
-    young, old = jnp.clip(lower, end, onset), jnp.clip(upper, end, onset)
-    shape = partial(sfh.log_shape, cosmic_age=cosmic_age, **local)
-    mass, first, peak = _integrate(shape, young, old, n_fine)
-    if sfh.amplitude == "log_mass":
-        total = jnp.sum(mass)
-        scale = amplitude / jnp.where(total > 0, total, 1.0)
-    else:
-        scale = amplitude * 1e9 * jnp.exp(peak)
+    history = sfh.history(params, cosmic_age, lower, upper, n_fine)
+    scale = _scale(sfh, params, history)
     return FormedMass(
-        mass=scale * mass,
-        moment=scale * (first + mass * (young - lower)) / _length(lower, upper),
-        young_edge=young,
-        old_edge=old,
+        mass=scale * history.mass,
+        moment=scale * history.moment / _length(lower, upper),
+        young_edge=jnp.clip(lower, history.end, history.onset),
+        old_edge=jnp.clip(upper, history.end, history.onset),
         lower=lower,
         upper=upper,
+        cosmic_age=jnp.asarray(cosmic_age),
     )
 
 
-def _integrate(
-    log_shape: Callable[[Array], Array], young: Array, old: Array, n_fine: int
-) -> tuple[Array, Array, Array]:
-    """Integrate exp(log_shape) from ``young`` to ``old``, the last ``n_fine`` by the finer rule.
+def star_formation_rate(
+    sfh: SFH,
+    params: Mapping[str, Any],
+    cosmic_age: ArrayLike,
+    lookback: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    n_fine: int = 0,
+) -> Array:
+    """Star formation rate at lookback times; the other arguments are those of :func:`form_mass`.
 
-    Returns the integrals and the first moments about ``young``, both over exp of the third value,
-    the largest ``log_shape`` met.
+    Returns
+    -------
+    Array, shape of ``lookback``
+        Star formation rate [Msun/yr].
     """
-    width, coarse = old - young, young.size - n_fine
-    # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
-    parts = [(slice(coarse), _unit_rule(_N_COARSE)), (slice(coarse, None), _unit_rule(_N_FINE))]
-    offsets = [width[g, None] * nodes for g, (nodes, _) in parts]
-    logs = [log_shape(young[g, None] + x) for x, (g, _) in zip(offsets, parts, strict=True)]
-    peak = _largest([(y, width[g]) for y, (g, _) in zip(logs, parts, strict=True)])
-    # only points of zero width exceed the peak; a bound at the peak would halve its gradient
-    formed = [
-        jnp.exp(jnp.minimum(y - peak, 1.0)) * (weights * width[g, None])
-        for y, (g, (_, weights)) in zip(logs, parts, strict=True)
-    ]
-    mass = jnp.concatenate([m.sum(axis=1) for m in formed])
-    first = jnp.concatenate([(m * x).sum(axis=1) for m, x in zip(formed, offsets, strict=True)])
-    return mass, first, peak
+    history = sfh.history(params, cosmic_age, jnp.asarray(lower), jnp.asarray(upper), n_fine)
+    return _scale(sfh, params, history) / 1e9 * history.rate(jnp.asarray(lookback))
+
+
+def _scale(sfh: SFH, params: Mapping[str, Any], history: History) -> Array:
+    """Return the mass [Msun] in the unit of the history's masses."""
+    amplitude = 10.0 ** jnp.asarray(params[sfh.amplitude_name])
+    if sfh.amplitude == "log_mass":
+        total = jnp.sum(history.mass)
+        return amplitude / jnp.where(total > 0, total, 1.0)
+    return amplitude * 1e9 * jnp.exp(history.log_unit)
 
 
 def node_masses(formed: FormedMass, scheme: str) -> Array:
@@ -229,3 +216,28 @@ def node_masses(formed: FormedMass, scheme: str) -> Array:
     first = formed.mass[:1] + young[1:2]
     last = old[-2:-1] + formed.mass[-1:]
     return jnp.concatenate([first, old[1:-2] + young[2:-1], last])
+
+
+def share_among_metallicities(formed: FormedMass, share: Array, scheme: str) -> Array:
+    """Masses of the SSPs, given the share of each interval's mass at each metallicity.
+
+    Parameters
+    ----------
+    formed : FormedMass
+        Mass formed per age interval.
+    share : Array, shape (n_met, n_interval)
+        See :meth:`tengri_ppl.physics.metallicity.Metallicity.weights`.
+    scheme : {"linear", "bins"}
+        See the module's docstring.
+
+    Returns
+    -------
+    Array, shape (n_met, n_age)
+        Mass formed per SSP [Msun].
+    """
+
+    def one(weight: Array) -> Array:
+        part = formed._replace(mass=weight * formed.mass, moment=weight * formed.moment)
+        return node_masses(part, scheme)
+
+    return jax.vmap(one)(share)

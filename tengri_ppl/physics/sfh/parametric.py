@@ -1,25 +1,20 @@
 """Parametric star formation histories.
 
 Each family gives the logarithm of its *shape*, the star formation rate up to a factor, as a
-function of lookback time; the composite population (:mod:`tengri_ppl.physics.composite`)
-integrates it over the age intervals of the SSP grid and normalises it by the mass formed. The
-shape of every family is scaled such that its maximum over all time is one, so that an amplitude
-may also be given as the peak star formation rate.
-
-All times are in Gyr. ``lookback`` counts back from the epoch at which the galaxy is observed and
-``cosmic_age`` is the age of the universe at that epoch.
+function of lookback time; see :mod:`tengri_ppl.physics.sfh.base`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from tengri_ppl.errors import ParameterError
-from tengri_ppl.physics.component import Component, Parameter, register
+from tengri_ppl.physics.component import Parameter, register
+from tengri_ppl.physics.sfh.base import SFH
 
 __all__ = [
     "SFH",
@@ -28,78 +23,10 @@ __all__ = [
     "DoublePowerLawSFH",
     "ExponentialSFH",
     "LognormalSFH",
+    "SkewNormalSFH",
 ]
 
 _TINY_GYR = 1e-9
-_AMPLITUDES = {
-    "log_mass": Parameter("log_mass", "dex(Msun)", "log10 of the stellar mass formed", (6.0, 13.0)),
-    "log_peak_sfr": Parameter(
-        "log_peak_sfr", "dex(Msun/yr)", "log10 of the star formation rate at its peak", (-3.0, 3.5)
-    ),
-}
-
-
-@dataclass(frozen=True)
-class SFH(Component):
-    """A star formation history; subclasses define :meth:`log_shape` and their parameters.
-
-    Attributes
-    ----------
-    amplitude : {"log_mass", "log_peak_sfr"}
-        What normalises the history.
-    """
-
-    kind = "sfh"
-
-    amplitude: str = "log_mass"
-
-    def __post_init__(self) -> None:
-        """Refuse an amplitude that does not exist."""
-        if self.amplitude not in _AMPLITUDES:
-            raise ParameterError(
-                f"amplitude {self.amplitude!r} is unknown; choose one of {sorted(_AMPLITUDES)}"
-            )
-
-    @property
-    def prefix(self) -> str:
-        """Common beginning of this family's parameter names."""
-        return f"sfh_{self.name}_"
-
-    @property
-    def amplitude_name(self) -> str:
-        """Full name of the parameter that scales the whole history."""
-        return self.prefix + self.amplitude
-
-    @property
-    def shape_parameters(self) -> tuple[Parameter, ...]:
-        """Parameters of the shape, with names lacking the prefix."""
-        raise NotImplementedError
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Amplitude first, then the parameters of the shape."""
-        local = (_AMPLITUDES[self.amplitude], *self.shape_parameters)
-        return tuple(
-            Parameter(self.prefix + p.name, p.unit, p.description, p.default) for p in local
-        )
-
-    def log_shape(self, lookback: ArrayLike, cosmic_age: ArrayLike, **params: ArrayLike) -> Array:
-        """Natural logarithm of the star formation rate, relative to its peak.
-
-        Parameters
-        ----------
-        lookback : array_like, shape (...,)
-            Lookback time [Gyr], inside :meth:`window`.
-        cosmic_age : array_like, scalar
-            Age of the universe at the epoch of observation [Gyr].
-        **params
-            The family's shape parameters, scalars.
-        """
-        raise NotImplementedError
-
-    def window(self, cosmic_age: ArrayLike, **params: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-        """Lookback times between which stars form [Gyr]: the end and the onset."""
-        return 0.0, cosmic_age
 
 
 @register("sfh", "dpl")
@@ -233,3 +160,40 @@ class LognormalSFH(SFH):
         log_x = jnp.log(jnp.maximum(jnp.asarray(cosmic_age) - lookback, _TINY_GYR) / tmax)
         width = jnp.arcsinh(fwhm / (2.0 * tmax)) / jnp.sqrt(2.0 * jnp.log(2.0))
         return -0.5 * (log_x / width) ** 2
+
+
+@register("sfh", "skewnormal")
+@dataclass(frozen=True)
+class SkewNormalSFH(SFH):
+    r"""Skewed normal in lookback time t, brought to zero towards the Big Bang.
+
+    .. math:: SFR(t) \propto e^{-Y^2/2} \left[1 - \Phi\left(\frac{t - t_p - d/2}{d/4}\right)\right],
+              \quad Y = X e^{s \sinh^{-1} X}, \quad X = \frac{t - t_p}{p}, \quad d = |t_U - t_p|
+
+    with the time of the peak :math:`t_p`, the width p, the skewness s, the age of the universe
+    :math:`t_U` and the cumulative normal distribution :math:`\Phi`: the truncated skewed normal
+    of Robotham et al. 2020 (eqs. 1-5 of Bellstedt et al. 2020, MNRAS 498, 5581) with their
+    truncation of 2. A peak star formation rate is that of the untruncated form.
+    """
+
+    reference = "Robotham et al. 2020, MNRAS 495, 905"
+
+    @property
+    def shape_parameters(self) -> tuple[Parameter, ...]:
+        """peak_gyr, period_gyr, skew."""
+        return (
+            Parameter(
+                "peak_gyr", "Gyr", "lookback time of the peak; may be negative", (-2.0, 13.0)
+            ),
+            Parameter("period_gyr", "Gyr", "width, one standard deviation", (0.3, 10.0)),
+            Parameter("skew", "1", "skewness; positive for a slow decline", (-0.5, 1.0)),
+        )
+
+    def log_shape(self, lookback: ArrayLike, cosmic_age: ArrayLike, **params: ArrayLike) -> Array:
+        """See :meth:`SFH.log_shape`."""
+        since_peak = jnp.asarray(lookback) - params["peak_gyr"]
+        x = since_peak / params["period_gyr"]
+        y = x * jnp.exp(params["skew"] * jnp.arcsinh(x))
+        distance = jnp.abs(jnp.asarray(cosmic_age) - params["peak_gyr"])
+        cut = (since_peak - 0.5 * distance) / (0.25 * jnp.maximum(distance, 1e-3))
+        return -0.5 * y**2 + jax.scipy.special.log_ndtr(-cut)

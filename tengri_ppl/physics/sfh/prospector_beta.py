@@ -1,0 +1,159 @@
+"""The non-parametric history of Prospector-beta, expected to follow the cosmic average.
+
+Of the priors of Wang et al. (2023) this is the one on the history, SFH(M, z). Their priors on
+redshift, mass and metallicity (number density, mass function, mass-metallicity relation) are
+distributions of those parameters, which the user gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.physics.component import Parameter, StudentTPrior, register
+from tengri_ppl.physics.sfh.base import BinnedSFH
+from tengri_ppl.physics.sfh.nonparametric import share_from_ratios
+
+__all__ = ["ProspectorBetaSFH", "cosmic_sfr_density", "expected_log_ratios"]
+
+#: Age of the universe [Gyr] and cosmic star formation rate density [Msun/yr/Mpc^3]: the best fit
+#: of Behroozi et al. 2019 (MNRAS 488, 3143), with the ages of the WMAP9 cosmology.
+_COSMIC_SFR = (
+    *((0.2727, 5.315e-6), (0.3162, 7.617e-5), (0.3727, 3.421e-4), (0.4183, 6.649e-4)),
+    *((0.4664, 1.262e-3), (0.5066, 1.891e-3), (0.5530, 2.797e-3), (0.6069, 4.001e-3)),
+    *((0.6701, 5.526e-3), (0.7450, 7.300e-3), (0.8350, 9.531e-3), (0.9446, 1.2346e-2)),
+    *((1.0804, 1.5816e-2), (1.2520, 2.0307e-2), (1.4739, 2.5905e-2), (1.7697, 3.2800e-2)),
+    *((2.1783, 4.1493e-2), (2.4448, 4.6889e-2), (2.7694, 5.3398e-2), (3.0836, 5.8877e-2)),
+    *((3.3594, 6.2881e-2), (3.6777, 6.5995e-2), (3.9181, 6.7240e-2), (4.1849, 6.7661e-2)),
+    *((4.4822, 6.7042e-2), (4.8148, 6.5236e-2), (5.1886, 6.2136e-2), (5.6103, 5.7781e-2)),
+    *((6.0885, 5.2396e-2), (6.6332, 4.6304e-2), (7.2568, 3.9900e-2), (7.9742, 3.3567e-2)),
+    *((8.8035, 2.7628e-2), (9.7671, 2.2292e-2), (10.8919, 1.7652e-2), (12.2118, 1.3927e-2)),
+    (13.7689, 1.1935e-2),
+)
+_N_NODES = 8
+_EPOCHS_GYR = (0.479, 11.86)  # z = 10 and 0.15: where the expectation is evaluated
+_LOG_MASSES, _LOG_SHIFTS = (9.0, 12.0), (-0.2, 0.8)
+_SWITCH_GYR = (2.0, 2.3)  # about z = 3
+
+
+def cosmic_sfr_density(age: ArrayLike) -> Array:
+    """Cosmic star formation rate density (Behroozi et al. 2019, MNRAS 488, 3143).
+
+    Parameters
+    ----------
+    age : array_like, shape (...)
+        Age of the universe [Gyr]; held constant after 13.77 Gyr, and falling steeply before
+        0.27 Gyr (z = 15).
+
+    Returns
+    -------
+    Array, shape (...)
+        [Msun/yr/Mpc^3], interpolated in the logarithms of both.
+    """
+    log_age, log_rate = np.log(np.array(_COSMIC_SFR).T)
+    x = jnp.log(jnp.maximum(jnp.asarray(age), 1e-3))
+    slope = (log_rate[1] - log_rate[0]) / (log_age[1] - log_age[0])
+    before = jnp.minimum(x - log_age[0], 0.0) * slope
+    return jnp.exp(jnp.interp(x, log_age, log_rate) + before)
+
+
+def _edges(cosmic_age: ArrayLike, n_bins: int) -> Array:
+    """Edges of the bins, lookback times [Gyr], shape (n_bins + 1,).
+
+    After z = 3 the first two are 30 and 100 Myr, before that the first is 13.5 Myr; then evenly
+    log-spaced to 90 % of the age of the universe. Between 2 and 2.3 Gyr one passes into the other.
+    """
+    cosmic_age = jnp.asarray(cosmic_age)
+    oldest = 0.9 * cosmic_age
+    shrink = jnp.minimum(cosmic_age / 0.2, 1.0)
+
+    def spaced(low: float, n: int) -> Array:
+        return low * shrink * (oldest / (low * shrink)) ** np.linspace(0.0, 1.0, n)
+
+    late = jnp.concatenate([0.03 * shrink[None], spaced(0.1, n_bins - 2)])
+    early = spaced(10.0 ** (7.1295 - 9.0), n_bins)[1:]
+    start, stop = _SWITCH_GYR
+    weight = jnp.clip((cosmic_age - start) / (stop - start), 0.0, 1.0)
+    inner = weight * late + (1.0 - weight) * early
+    return jnp.concatenate([jnp.zeros(1), inner, cosmic_age[None]])
+
+
+def expected_log_ratios(log_mass: ArrayLike, cosmic_age: ArrayLike, n_bins: int) -> Array:
+    """Expectation of the log ratios of star formation rates (Wang et al. 2023, section 2.3).
+
+    They are those of the cosmic star formation rate density in bins of the same spacing. Massive
+    galaxies are ahead of the cosmic average, and low-mass ones behind: the density is read at an
+    epoch that is shifted by -0.2 dex in the age of the universe at 1e9 Msun to +0.8 dex at
+    1e12 Msun, linearly in log mass.
+
+    Parameters
+    ----------
+    log_mass : array_like, scalar
+        log10 of the stellar mass [Msun].
+    cosmic_age : array_like, scalar
+        Age of the universe at the epoch of observation [Gyr].
+    n_bins : int
+        Number of bins.
+
+    Returns
+    -------
+    Array, shape (n_bins - 1,)
+        log10 SFR_j / SFR_(j+1), the most recent bin first [dex].
+    """
+    position = (jnp.asarray(log_mass) - _LOG_MASSES[0]) / (_LOG_MASSES[1] - _LOG_MASSES[0])
+    shift = _LOG_SHIFTS[0] + (_LOG_SHIFTS[1] - _LOG_SHIFTS[0]) * jnp.clip(position, 0.0, 1.0)
+    epoch = jnp.clip(jnp.asarray(cosmic_age) * 10.0**shift, *_EPOCHS_GYR)
+    edges = _edges(epoch, n_bins)
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    lookback = edges[:-1, None] + jnp.diff(edges)[:, None] * (0.5 + 0.5 * nodes)
+    mean = cosmic_sfr_density(epoch - lookback) @ (0.5 * weights)
+    return -jnp.diff(jnp.log10(mean))
+
+
+@register("sfh", "prospector_beta")
+@dataclass(frozen=True)
+class ProspectorBetaSFH(BinnedSFH):
+    """Bins whose ratios of star formation rates scatter around those of the cosmic average.
+
+    The parameters are deviations from :func:`expected_log_ratios`, with the Student-t prior of
+    :class:`~tengri_ppl.physics.sfh.ContinuitySFH`. The mass at which the expectation is evaluated
+    is a parameter of its own, so that the light stays proportional to the mass formed; fix it near
+    the galaxy's mass.
+
+    Attributes
+    ----------
+    n_bins : int
+        Number of bins.
+    """
+
+    reference = "Wang et al. 2023, ApJL 944, L58"
+
+    n_bins: int = 7
+
+    def __post_init__(self) -> None:
+        """Check the number of bins."""
+        super().__post_init__()
+        if self.n_bins < 4:
+            raise ParameterError(f"n_bins={self.n_bins}: expected 4 or more")
+
+    @property
+    def shape_parameters(self) -> tuple[Parameter, ...]:
+        """logsfr_deviations, expected_at_log_mass."""
+        deviation = "log ratio of the SFR in a bin over the next older one, over the expected one"
+        mass = "log10 of the stellar mass for which the history is expected"
+        prior = StudentTPrior(2.0, 0.0, 0.3)
+        return (
+            Parameter("logsfr_deviations", "dex", deviation, prior, (self.n_bins - 1,)),
+            Parameter("expected_at_log_mass", "dex(Msun)", mass, 10.0),
+        )
+
+    def bins(self, cosmic_age: ArrayLike, **params: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
+        """See :meth:`BinnedSFH.bins`."""
+        expected = expected_log_ratios(params["expected_at_log_mass"], cosmic_age, self.n_bins)
+        edges = _edges(cosmic_age, self.n_bins)
+        return edges, share_from_ratios(expected + params["logsfr_deviations"], jnp.diff(edges))
