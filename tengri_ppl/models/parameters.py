@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +14,19 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen, SingleScreen
-from tengri_ppl.physics.component import Component, Parameter, component_names, make_component
+from tengri_ppl.physics.component import (
+    Component,
+    DirichletPrior,
+    LogUniformPrior,
+    NormalPrior,
+    Parameter,
+    StudentTPrior,
+    component_names,
+    make_component,
+)
 from tengri_ppl.physics.igm import IGM
-from tengri_ppl.physics.metallicity import Metallicity
-from tengri_ppl.physics.sfh import SFH
+from tengri_ppl.physics.metallicity import Metallicity, TabulatedMetallicity
+from tengri_ppl.physics.sfh import SFH, BurstSFH, SFHField, StochasticSFH, TabulatedSFH
 
 __all__ = ["Fixed", "Parameters", "Structure"]
 
@@ -27,7 +36,7 @@ _REDSHIFT = Parameter("redshift", "1", "redshift; give a value or a prior", np.n
 
 @dataclass(frozen=True)
 class Fixed:
-    """A parameter that keeps one value."""
+    """A parameter that keeps one value, a number or an array of the parameter's shape."""
 
     value: Any
 
@@ -65,10 +74,14 @@ class Parameters(Mapping[str, Any]):
     Parameters
     ----------
     sfh : str or SFH
-        Star formation history: ``"dpl"``, ``"delayed"``, ``"exponential"``, ``"constant"`` or
-        ``"lognormal"``. ``mean_sfh_type`` is accepted for it.
+        Star formation history. Parametric: ``"dpl"``, ``"delayed"``, ``"exponential"``,
+        ``"constant"``, ``"lognormal"``, ``"skewnormal"``, ``"delayed_quench"`` or ``"psb"``. In
+        bins: ``"continuity"``, ``"continuity_bursty"``, ``"continuity_flex"``,
+        ``"continuity_psb"``, ``"dirichlet"`` or ``"prospector_beta"``. ``"dense_basis"``, or
+        ``"tabulated"``. ``mean_sfh_type`` is accepted for it.
     metallicity : str or Metallicity
-        ``"interp"`` or ``"lognormal"``.
+        ``"interp"`` or ``"lognormal"`` for one that all stars share; ``"two_step"``,
+        ``"linear"``, ``"closed_box"`` or ``"tabulated"`` for one that changes with time.
     dust : str or DustScreen
         ``"two_component"``, ``"single"`` or ``"none"``.
     dust_law, dust_law_bc : str or AttenuationLaw
@@ -77,8 +90,15 @@ class Parameters(Mapping[str, Any]):
         law given for them has parameters of its own, which end in ``_bc``.
     igm : str or IGM
         ``"inoue2014"`` or ``"none"``.
+    sfh_field : str or SFHField, optional
+        Stochastic field that multiplies the star formation rate: ``"drw"``, ``"matern"`` or
+        ``"extended_regulator"``.
+    sfh_burst : str, optional
+        Recent burst on top of the history, field included: ``"constant"`` or ``"exponential"``.
     **values
-        Parameter name = NumPyro distribution with scalar event, :class:`Fixed`, or a number.
+        Parameter name = NumPyro distribution, :class:`Fixed`, or a number or array. For a
+        parameter that is a vector, a distribution of scalars holds for each of its elements, and
+        a number for all of them.
 
     Raises
     ------
@@ -101,14 +121,16 @@ class Parameters(Mapping[str, Any]):
         dust_law_bc: str | AttenuationLaw | None = None,
         igm: str | IGM = "inoue2014",
         *,
+        sfh_field: str | SFHField | None = None,
+        sfh_burst: str | None = None,
         mean_sfh_type: str | None = None,
         **values: Any,
     ) -> None:
         if sfh is not None and mean_sfh_type is not None:
             raise ParameterError("give sfh or mean_sfh_type, not both: they mean the same")
         self.structure = Structure(
-            sfh=_choose_sfh(sfh or mean_sfh_type or "dpl", values),
-            metallicity=make_component(Metallicity, metallicity),
+            sfh=_choose_sfh(sfh or mean_sfh_type or "dpl", sfh_field, sfh_burst, values),
+            metallicity=_choose_metallicity(metallicity, values),
             dust=_choose_dust(dust, dust_law, dust_law_bc),
             igm=make_component(IGM, igm),
         )
@@ -117,7 +139,7 @@ class Parameters(Mapping[str, Any]):
             if name not in known:
                 raise ParameterError(_unknown_parameter(name, self.structure))
         self._entries = {
-            name: _entry(name, values.get(name, _default(parameter)))
+            name: _entry(parameter, values.get(name, _default(parameter)))
             for name, parameter in known.items()
         }
 
@@ -183,11 +205,11 @@ class Parameters(Mapping[str, Any]):
     # -- use -----------------------------------------------------------------------------------
 
     def sample(self, key: Array) -> dict[str, Array]:
-        """Draw the free parameters from their priors: name -> scalar array."""
+        """Draw the free parameters from their priors: name -> array of the parameter's shape."""
         return self._draw(key, ())
 
     def sample_batch(self, key: Array, n: int) -> dict[str, Array]:
-        """Draw ``n`` sets of free parameters from their priors: name -> array of shape (n,)."""
+        """Draw ``n`` sets of free parameters from their priors: name -> array, (n, ...)."""
         return self._draw(key, (n,))
 
     def _draw(self, key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
@@ -231,7 +253,8 @@ class Parameters(Mapping[str, Any]):
                 raise ParameterError(_unknown_parameter(name, self.structure))
         new = object.__new__(Parameters)
         new.structure = self.structure
-        new._entries = {n: _entry(n, values.get(n, v)) for n, v in self._entries.items()}
+        known = self.structure.parameters
+        new._entries = {n: _entry(known[n], values.get(n, v)) for n, v in self._entries.items()}
         return new
 
     def summary(self) -> str:
@@ -250,17 +273,45 @@ class Parameters(Mapping[str, Any]):
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def _choose_sfh(choice: str | SFH, values: Mapping[str, Any]) -> SFH:
-    """Make the star formation history, normalised by whichever amplitude the user names."""
-    if isinstance(choice, SFH):
-        return choice
-    given = [a for a in ("log_mass", "log_peak_sfr") if f"sfh_{choice}_{a}" in values]
-    if len(given) == 2:
+def _choose_sfh(
+    choice: str | SFH, field: str | SFHField | None, burst: str | None, values: Mapping[str, Any]
+) -> SFH:
+    """Make the star formation history, with its field and its burst."""
+    sfh = choice if isinstance(choice, SFH) else _make_sfh(choice, values)
+    if field is not None:
+        sfh = StochasticSFH(base=sfh, field=make_component(SFHField, field))
+    return sfh if burst is None else BurstSFH(base=sfh, shape=burst)
+
+
+def _make_sfh(choice: str, values: Mapping[str, Any]) -> SFH:
+    """Make a family by name, normalised by whichever amplitude the user names."""
+    sfh = make_component(SFH, choice, **_table_length(TabulatedSFH, choice, values))
+    given = [a for a in sfh.amplitudes if sfh.prefix + a in values]
+    if len(given) > 1:
         raise ParameterError(
-            f"give exactly one of sfh_{choice}_log_mass and sfh_{choice}_log_peak_sfr: "
+            f"give exactly one of {' and '.join(sfh.prefix + a for a in given)}: "
             "each of them fixes the normalisation"
         )
-    return make_component(SFH, choice, **({"amplitude": given[0]} if given else {}))
+    return replace(sfh, amplitude=given[0]) if given else sfh
+
+
+def _choose_metallicity(choice: str | Metallicity, values: Mapping[str, Any]) -> Metallicity:
+    """Make the metallicity model."""
+    return make_component(
+        Metallicity, choice, **_table_length(TabulatedMetallicity, choice, values)
+    )
+
+
+def _table_length(
+    table: type[Component], choice: str | Component, values: Mapping[str, Any]
+) -> dict[str, int]:
+    """Return the number of rows of a component that is a table, read off its last column."""
+    given = values.get(table().parameters[-1].name)
+    if choice != table.name or given is None:
+        return {}
+    value = given.value if isinstance(given, Fixed) else given
+    shape = value.shape() if isinstance(value, dist.Distribution) else np.shape(value)
+    return {"n_time": shape[0]} if len(shape) == 1 else {}
 
 
 def _choose_dust(
@@ -284,54 +335,87 @@ def _choose_dust(
 
 def _default(parameter: Parameter) -> Any:
     """Turn a component's default into a prior or a fixed value."""
-    if isinstance(parameter.default, tuple):
-        return dist.Uniform(*parameter.default)
-    if np.isnan(parameter.default):
-        return None
-    return Fixed(parameter.default)
+    match parameter.default:
+        case (low, high):
+            prior = dist.Uniform(low, high)
+        case LogUniformPrior(low, high):
+            prior = dist.LogUniform(low, high)
+        case NormalPrior(loc, scale):
+            prior = dist.Normal(loc, scale)
+        case StudentTPrior(df, loc, scale):
+            prior = dist.StudentT(df, loc, scale)
+        case DirichletPrior(concentration):
+            prior = dist.Dirichlet(np.full(parameter.shape, concentration))
+        case value:
+            return None if np.isnan(value) else Fixed(value)
+    return prior
 
 
-def _entry(name: str, value: Any) -> Any:
-    """Validate what the user gave for one parameter."""
+def _entry(parameter: Parameter, value: Any) -> Any:
+    """Validate what the user gave for one parameter, and give it the parameter's shape."""
     if value is None:
         raise ParameterError(
-            f"{name} has no default: give a value, {name}=Fixed(...), or a prior distribution"
+            f"{parameter.name} has no default: give a value, {parameter.name}=Fixed(...), or a "
+            "prior distribution"
         )
     if isinstance(value, dist.Distribution):
-        if value.event_shape or value.batch_shape:
-            raise ParameterError(
-                f"the prior of {name} has batch shape {value.batch_shape} and event shape "
-                f"{value.event_shape}; a scalar distribution is expected (galaxies are added by a "
-                "numpyro.plate around sed.sample())"
-            )
-        if value.support.is_discrete:
-            raise ParameterError(f"the prior of {name} is discrete; a continuous one is expected")
-        _check_bounds(name, value)
-        return value
+        return _prior(parameter, value)
+    name = parameter.name
     number = value.value if isinstance(value, Fixed) else value
-    if isinstance(number, (bool, str)) or np.ndim(number) != 0:
-        raise ParameterError(
-            f"{name}={value!r}: expected a NumPyro distribution, Fixed(number) or a number"
-        )
+    if isinstance(number, (bool, str)):
+        raise ParameterError(f"{name}={value!r}: expected {_expected(parameter)}")
     try:
         number = np.asarray(number, dtype=float)
     except (TypeError, ValueError):
+        raise ParameterError(f"{name}={value!r}: expected {_expected(parameter)}") from None
+    if number.shape not in ((), parameter.shape):
         raise ParameterError(
-            f"{name}={value!r}: expected a NumPyro distribution, Fixed(number) or a number"
-        ) from None
-    if not np.isfinite(number):
-        raise ParameterError(f"{name}={value!r}: expected a finite number")
-    return Fixed(number)
+            f"{name} has shape {number.shape}: expected {_expected(parameter)} of shape "
+            f"{parameter.shape}"
+        )
+    if not np.all(np.isfinite(number)):
+        raise ParameterError(
+            f"{name}={value!r}: expected {'finite numbers' if number.shape else 'a finite number'}"
+        )
+    return Fixed(np.broadcast_to(number, parameter.shape).copy())
+
+
+def _expected(parameter: Parameter) -> str:
+    """Say what may be given for a parameter."""
+    if parameter.shape:
+        return "a NumPyro distribution, or Fixed(array) or an array"
+    return "a NumPyro distribution, Fixed(number) or a number"
+
+
+def _prior(parameter: Parameter, prior: Any) -> Any:
+    """Validate a prior; one of scalars holds for each element of a vector."""
+    name, shape = parameter.name, parameter.shape
+    if prior.support.is_discrete:
+        raise ParameterError(f"the prior of {name} is discrete; a continuous one is expected")
+    if shape and prior.shape() == ():
+        prior = prior.expand(shape)
+    if shape and prior.shape() == shape:
+        prior = prior.to_event(len(prior.batch_shape)) if prior.batch_shape else prior
+    elif prior.shape() != shape:
+        wanted = f"of shape {shape}" if shape else "scalar"
+        raise ParameterError(
+            f"the prior of {name} has batch shape {prior.batch_shape} and event shape "
+            f"{prior.event_shape}; a {wanted} distribution is expected (galaxies are added by a "
+            "numpyro.plate around sed.sample())"
+        )
+    _check_bounds(name, prior)
+    return prior
 
 
 def _check_bounds(name: str, prior: Any) -> None:
     """Refuse an empty support, which NumPyro lets pass."""
-    low = getattr(prior.support, "lower_bound", -np.inf)
-    high = getattr(prior.support, "upper_bound", np.inf)
-    if not float(low) < float(high):
+    support = getattr(prior.support, "base_constraint", prior.support)
+    low = np.asarray(getattr(support, "lower_bound", -np.inf), dtype=float)
+    high = np.asarray(getattr(support, "upper_bound", np.inf), dtype=float)
+    if not np.all(low < high):
         raise ParameterError(
-            f"the prior of {name}, {_describe(prior)}, has no support between {float(low):g} and "
-            f"{float(high):g}; the lower bound has to be below the upper one"
+            f"the prior of {name}, {_describe(prior)}, has no support between {low.max():g} and "
+            f"{high.min():g}; the lower bound has to be below the upper one"
         )
 
 
@@ -354,7 +438,18 @@ def _unknown_parameter(name: str, structure: Structure) -> str:
 def _describe(value: Any) -> str:
     """Return a prior or a value in a few characters."""
     if isinstance(value, Fixed):
+        if np.ndim(value.value):
+            return f"fixed, {np.size(value.value)} values"
         return f"fixed {float(value.value):g}"
-    given = {name: getattr(value, name, None) for name in value.arg_constraints}
+    base, count = _scalar_prior(value)
+    given = {name: getattr(base, name, None) for name in base.arg_constraints}
     arguments = [f"{float(x):g}" for x in given.values() if x is not None and np.ndim(x) == 0]
-    return f"{type(value).__name__}({', '.join(arguments)})"
+    return f"{type(base).__name__}({', '.join(arguments)}){count}"
+
+
+def _scalar_prior(prior: Any) -> tuple[Any, str]:
+    """Return the prior of each element of a vector, and how many there are."""
+    count = "".join(f" x {n}" for n in prior.event_shape)
+    while isinstance(prior, (dist.Independent, dist.ExpandedDistribution)):
+        prior = prior.base_dist
+    return prior, count

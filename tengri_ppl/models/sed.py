@@ -261,13 +261,35 @@ def _evaluate(
         return getattr(forward, method)(params, *args)
 
     params = {name: jnp.asarray(value, dtype=float) for name, value in {**fixed, **free}.items()}
-    shape = jnp.broadcast_shapes(*(jnp.shape(v) for v in params.values()))
+    events = {name: _event_shape(name, value, forward) for name, value in params.items()}
+    batch = {name: v.shape[: v.ndim - len(events[name])] for name, v in params.items()}
+    shape = jnp.broadcast_shapes(*batch.values())
     if not shape:
         return one(params)
-    flat = {k: jnp.broadcast_to(v, shape).ravel() for k, v in params.items() if v.ndim}
-    shared = {k: v for k, v in params.items() if not v.ndim}
+    flat = {
+        k: jnp.broadcast_to(v, shape + events[k]).reshape(-1, *events[k])
+        for k, v in params.items()
+        if batch[k]
+    }
+    shared = {k: v for k, v in params.items() if not batch[k]}
     out = jax.vmap(lambda p: one({**shared, **p}))(flat)
     return jax.tree.map(lambda x: x.reshape(shape + x.shape[1:]), out)
+
+
+def _event_shape(name: str, value: Array, forward: ForwardModel) -> tuple[int, ...]:
+    """Return the shape of a parameter in one galaxy; its other, leading axes are those of a batch.
+
+    Raises
+    ------
+    ParameterError
+        If the value does not end in this shape.
+    """
+    event = forward.structure.parameters[name].shape
+    if event and value.shape[-len(event) :] != event:
+        raise ParameterError(
+            f"{name} has shape {value.shape}: expected {event}, with leading axes for a batch"
+        )
+    return event
 
 
 def _format_error(error: Mapping[str, float]) -> str:

@@ -1,9 +1,9 @@
 """What a model component is: named parameters with defaults, found by name in one registry.
 
 A component is a frozen dataclass without arrays, so that it is hashable and may be a static
-argument of a compiled program. Physics knows no probability library: a default is the pair of bounds of a uniform
-prior, the description of another prior, or a plain number for a parameter that is fixed unless
-the user frees it.
+argument of a compiled program. Physics knows no probability library: a default is the pair of
+bounds of a uniform prior, the description of another prior, or a plain number for a parameter that
+is fixed unless the user frees it.
 """
 
 from __future__ import annotations

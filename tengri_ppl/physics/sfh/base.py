@@ -279,7 +279,7 @@ def blend(main: History, extra: History, fraction: ArrayLike) -> History:
     whole, other = main.mass.sum(), extra.mass.sum()
     scale = jnp.where(whole > 0, whole, 1.0) / jnp.where(other > 0, other, 1.0)
     unit = main.log_unit - jnp.log(jnp.maximum(rest, 1e-6))
-    return _combine([rest, fraction * scale], (main, extra), unit)
+    return _combine([rest, (1.0 - rest) * scale], (main, extra), unit)
 
 
 def _combine(weights: list[Array], parts: tuple[History, ...], log_unit: Array) -> History:

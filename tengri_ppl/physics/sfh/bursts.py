@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -59,7 +59,7 @@ class DelayedQuenchSFH(SFH):
         onset = jnp.minimum(p["age_gyr"], cosmic_age)
         change = jnp.minimum(p["change_gyr"], 0.99 * onset)
         delayed = partial(DelayedSFH().log_shape, cosmic_age=cosmic_age, **p)
-        after = delayed(change) + jnp.log(10.0) * p["log_r_sfr"]
+        after = delayed(lookback=change) + jnp.log(10.0) * p["log_r_sfr"]
         parts = (
             (delayed, (change, onset)),
             (lambda t: after + jnp.zeros_like(t), (jnp.zeros_like(change), change)),
@@ -137,7 +137,7 @@ class BurstSFH(SFH):
     name = "burst"
     reference = "Małek et al. 2018, A&A 620, A50"
 
-    base: SFH = DoublePowerLawSFH()
+    base: SFH = field(default_factory=DoublePowerLawSFH)
     shape: str = "constant"
 
     def __post_init__(self) -> None:

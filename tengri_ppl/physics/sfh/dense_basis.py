@@ -47,7 +47,7 @@ def monotone_slopes(knots: Array, values: Array, first: ArrayLike, last: ArrayLi
 
 
 def monotone_derivative(x: Array, knots: Array, values: Array, slopes: Array) -> Array:
-    """Derivative of the piecewise cubic Hermite curve with given values and slopes at its knots.
+    """Differentiate the piecewise cubic Hermite curve with given values and slopes at its knots.
 
     Parameters
     ----------

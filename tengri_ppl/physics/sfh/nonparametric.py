@@ -49,7 +49,9 @@ def _ratios(name: str, n: int, description: str, scale: float) -> Parameter:
 
 def _log_spaced(low: ArrayLike, high: ArrayLike, n: int) -> Array:
     """Return ``n`` times from ``low`` to ``high``, evenly in the logarithm."""
-    return low * (jnp.asarray(high) / low) ** np.linspace(0.0, 1.0, n)
+    fraction = jnp.asarray(np.linspace(0.0, 1.0, n))
+    low = jnp.asarray(low)
+    return low * (jnp.asarray(high) / low) ** fraction
 
 
 def _leja_edges(cosmic_age: ArrayLike, n_bins: int) -> Array:
@@ -188,7 +190,8 @@ def _equal_mass_widths(log_ratios: ArrayLike, total: ArrayLike) -> Array:
     """
     steps = jnp.log(10.0) * jnp.cumsum(jnp.asarray(log_ratios))
     relative = jax.nn.softmax(jnp.concatenate([jnp.zeros_like(steps[:1]), steps]))
-    return total * (_NARROWEST + (1.0 - _NARROWEST * relative.size) * relative)
+    floored = _NARROWEST + (1.0 - _NARROWEST * relative.size) * relative
+    return jnp.asarray(total) * floored
 
 
 @register("sfh", "continuity_flex")

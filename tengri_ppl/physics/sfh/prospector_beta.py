@@ -84,7 +84,7 @@ def _edges(cosmic_age: ArrayLike, n_bins: int) -> Array:
 
 
 def expected_log_ratios(log_mass: ArrayLike, cosmic_age: ArrayLike, n_bins: int) -> Array:
-    """Expectation of the log ratios of star formation rates (Wang et al. 2023, section 2.3).
+    """Return the log ratios of star formation rates that Wang et al. (2023) expect.
 
     They are those of the cosmic star formation rate density in bins of the same spacing. Massive
     galaxies are ahead of the cosmic average, and low-mass ones behind: the density is read at an

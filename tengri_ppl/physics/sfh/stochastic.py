@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Any, NamedTuple
 
 import jax
@@ -111,13 +112,13 @@ def _regulator_transition(step: Array, tau_in: ArrayLike, tau_eq: ArrayLike) -> 
     ss, sw, ws, ww = matrix(step)
     nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
     _, sw_inside, _, ww_inside = matrix(step[:, None] * (0.5 + 0.5 * nodes))
-    weights = 2.0 * gamma * step[:, None] * weights
+    share = 2.0 * gamma * step[:, None] * weights
     short = gamma * step < 1.0
     return _Transition(
         *(ss, sw, ws, ww),
-        jnp.where(short, (weights * sw_inside**2).sum(axis=1), 1.0 - ss**2 - sw**2),
-        jnp.where(short, (weights * sw_inside * ww_inside).sum(axis=1), -ss * ws - sw * ww),
-        jnp.where(short, (weights * ww_inside**2).sum(axis=1), 1.0 - ws**2 - ww**2),
+        jnp.where(short, (share * sw_inside**2).sum(axis=1), 1.0 - ss**2 - sw**2),
+        jnp.where(short, (share * sw_inside * ww_inside).sum(axis=1), -ss * ws - sw * ww),
+        jnp.where(short, (share * ww_inside**2).sum(axis=1), 1.0 - ws**2 - ww**2),
     )
 
 
@@ -228,9 +229,9 @@ class SFHField(Component):
 @register("sfh_field", "drw")
 @dataclass(frozen=True)
 class DampedRandomWalk(SFHField):
-    """Damped random walk: Cov = sigma^2 exp(-|dt| / tau), PSD = 2 sigma^2 tau / (1 + (omega tau)^2).
+    r"""Damped random walk, :math:`Cov = \sigma^2 e^{-|t|/\tau}`.
 
-    See Caplar & Tacchella 2019.
+    Its power spectral density is :math:`2 \sigma^2 \tau / (1 + (\omega \tau)^2)`.
     """
 
     reference = "Caplar & Tacchella 2019, MNRAS 487, 3845"
@@ -245,9 +246,9 @@ class DampedRandomWalk(SFHField):
 @register("sfh_field", "matern")
 @dataclass(frozen=True)
 class Matern(SFHField):
-    """Matern process with nu = 3/2: Cov = sigma^2 (1 + x) exp(-x), x = sqrt(3) |dt| / tau.
+    r"""Matern process of nu = 3/2, :math:`Cov = \sigma^2 (1 + x) e^{-x}, x = \sqrt{3} |t|/\tau`.
 
-    Smoother than the damped random walk: its PSD falls as omega^-4.
+    Smoother than the damped random walk: its power spectral density falls as omega^-4.
     """
 
     reference = "Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 4.17"
@@ -320,8 +321,8 @@ class StochasticSFH(SFH):
 
     name = "stochastic"
 
-    base: SFH = DoublePowerLawSFH()
-    field: SFHField = DampedRandomWalk()
+    base: SFH = default(default_factory=DoublePowerLawSFH)
+    field: SFHField = default(default_factory=DampedRandomWalk)
 
     def __post_init__(self) -> None:
         """Take over the amplitude."""
