@@ -14,9 +14,10 @@ from tengri_ppl.physics.component import component_names, make_component
 
 LAWS = component_names("dust_law")
 #: Jumps where the pieces of a published curve meet, relative to the larger of k and 1; everywhere
-#: else curves are continuous. The default is that of Calzetti et al. (2000) at 6300 Angstrom.
+#: else curves are continuous. The default is that of Calzetti et al. (2000) at 6300 Angstrom, with
+#: slopes of up to 0.4.
 JUMPS = {"reddy2015": 0.015, "odonnell": 0.012}
-CALZETTI_JUMP = 0.0063
+CALZETTI_JUMP = 0.0067
 
 
 def law_of(name):
@@ -235,7 +236,7 @@ def test_every_law_is_finite_positive_and_continuous_from_x_rays_to_radio(name):
             assert np.isfinite(k).all()
             assert k.min() >= 0.0
             assert k[-1] < 2e-3  # falls towards the radio
-            np.testing.assert_allclose(law.curve(step, params), k, rtol=2e-6, atol=1e-6)
+            np.testing.assert_allclose(law.curve(step, params), k, rtol=1e-5, atol=1e-6)
             edges = np.array(law.breaks)
             below, above = (
                 np.asarray(law.curve(edges * (1.0 + d), params)) for d in (-1e-10, 1e-10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +10,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tengri_ppl._resources import resource_path
-from tengri_ppl.physics.component import Component, register
+from tengri_ppl.physics.component import register
+from tengri_ppl.physics.igm.base import IGM, lyman_grid
 
 __all__ = [
-    "IGM",
     "Inoue2014IGM",
     "InoueCoefficients",
-    "NoIGM",
     "inoue2014_transmission",
     "load_inoue2014",
 ]
@@ -27,8 +25,6 @@ _LYMAN_LIMIT = 911.8
 #: Powers of (1 + z) in the absorber regimes, and where one regime ends and the next begins.
 _LAF_POWERS, _LAF_BREAKS = (1.2, 3.7, 5.5), (2.2, 5.7)
 _DLA_POWERS, _DLA_BREAKS = (2.0, 3.0), (3.0,)
-#: Half the relative width of the step that stands for the edge of a line.
-_EDGE = 2e-6
 
 
 @jax.tree_util.register_dataclass
@@ -168,48 +164,6 @@ def _dla_continuum(x: jax.Array, one_plus_z: jax.Array) -> jax.Array:
     return jnp.where(one_plus_z < 3.0, low, high)
 
 
-@dataclass(frozen=True)
-class IGM(Component):
-    """An IGM model; its coefficients are kept apart from it, because they are arrays."""
-
-    kind = "igm"
-
-    @property
-    def rest_grid(self) -> np.ndarray:
-        """Rest wavelengths [Angstrom] that resolve the transmission; 1 redward of the last."""
-        raise NotImplementedError
-
-    def load(self) -> Any:
-        """Return the coefficients that :meth:`transmission` takes."""
-        raise NotImplementedError
-
-    def transmission(
-        self, wave_obs: ArrayLike, redshift: ArrayLike, coefficients: Any
-    ) -> jax.Array:
-        """Transmission at observed wavelengths [Angstrom], shape of ``wave_obs``."""
-        raise NotImplementedError
-
-
-@register("igm", "none")
-@dataclass(frozen=True)
-class NoIGM(IGM):
-    """No absorption."""
-
-    @property
-    def rest_grid(self) -> np.ndarray:
-        """See :attr:`IGM.rest_grid`."""
-        return np.array([1.0, 1216.0])
-
-    def load(self) -> None:
-        """See :meth:`IGM.load`."""
-
-    def transmission(
-        self, wave_obs: ArrayLike, redshift: ArrayLike, coefficients: Any
-    ) -> jax.Array:
-        """See :meth:`IGM.transmission`."""
-        return jnp.ones_like(jnp.asarray(wave_obs))
-
-
 @register("igm", "inoue2014")
 @dataclass(frozen=True)
 class Inoue2014IGM(IGM):
@@ -219,18 +173,15 @@ class Inoue2014IGM(IGM):
 
     @property
     def rest_grid(self) -> np.ndarray:
-        """Every 5 Angstrom in the Lyman continuum and 1 in the series, and each line's edges."""
-        lines = np.asarray(self.load().lambda_j)
-        steps = np.concatenate([np.arange(5.0, 900.0, 5.0), np.arange(900.0, 1216.0, 1.0)])
-        edges = np.concatenate([lines, [_LYMAN_LIMIT]])[:, None] * (1.0 + _EDGE * np.array([-1, 1]))
-        return np.unique(np.concatenate([steps, edges.ravel()]))
+        """See :attr:`IGM.rest_grid`."""
+        return lyman_grid(self.load().lambda_j, _LYMAN_LIMIT)
 
     def load(self) -> InoueCoefficients:
         """See :meth:`IGM.load`."""
         return load_inoue2014()
 
     def transmission(
-        self, wave_obs: ArrayLike, redshift: ArrayLike, coefficients: Any
+        self, wave_obs: ArrayLike, redshift: ArrayLike, coefficients: InoueCoefficients
     ) -> jax.Array:
         """See :meth:`IGM.transmission`."""
         return inoue2014_transmission(wave_obs, redshift, coefficients)
