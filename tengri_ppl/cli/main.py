@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tengri_ppl.cli import data
 from tengri_ppl.errors import TengriError
 
 __all__ = ["app", "main"]
@@ -20,6 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data.app, name="data")
 
 EXIT_OK, EXIT_NOT_CONVERGED, EXIT_BAD_INPUT = 0, 1, 2
 
