@@ -162,7 +162,7 @@ def test_wild_is_what_young_stars_see_in_two_components():
 
 
 def published_li2008(wave, c1, c2, c3, c4):
-    """Li et al. (2008), eq. 1, with the rounded constants of the paper."""
+    """Li et al. (2008) with the rounded constants of the paper."""
     um = wave / 1e4
     rise = c1 / ((um / 0.08) ** c2 + (0.08 / um) ** c2 + c3)
     optical = 233.0 * (1.0 - c1 / (6.88**c2 + 0.145**c2 + c3) - c4 / 4.60)

@@ -18,7 +18,7 @@ def coefficients():
 
 
 def integrated_continuum(wave, z):
-    """Eq. 16 with the distribution of column densities of eqs. 10 and 11."""
+    """Eq. 16 with the paper's distribution of the column densities of absorbers."""
 
     def absorbers(redshift):
         cross_section = 6.3e-18 * (wave / LIMIT / (1 + redshift)) ** 3

@@ -35,7 +35,7 @@ def drude_bump(wave: ArrayLike) -> Array:
     .. math:: D = \frac{(350\, \lambda)^2}{(\lambda^2 - 2175^2)^2 + (350\, \lambda)^2}
 
     It is 1 at 2175 Angstrom (Fitzpatrick & Massa 1990, ApJS 72, 163; Noll et al. 2009, A&A 507,
-    1793, eq. 10).
+    1793).
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ _PEI_TERMS = {
 
 
 def pei(wave: ArrayLike, galaxy: str = "smc") -> Array:
-    r"""Extinction of the Milky Way, LMC or SMC (Pei 1992, ApJ 395, 130, eq. 20 and Table 4).
+    r"""Extinction of the Milky Way, LMC or SMC (Pei 1992, ApJ 395, 130, Table 4).
 
     .. math:: k \propto \sum_{i=1}^{6} \frac{a_i}
               {(\lambda/\lambda_i)^{n_i} + (\lambda_i/\lambda)^{n_i} + b_i}
@@ -87,7 +87,7 @@ def pei(wave: ArrayLike, galaxy: str = "smc") -> Array:
     return jnp.asarray(total / sum(_term(PIVOT, *term) for term in terms))
 
 
-#: c1, c2, c3, c4 of Li et al. (2008), Table 1.
+#: c1, c2, c3, c4 of Li et al. (2008).
 LI2008_PRESETS = {
     "mw": (14.4, 6.52, 2.04, 0.0519),
     "lmc": (4.47, 2.39, -0.988, 0.0221),
@@ -103,7 +103,7 @@ def li2008(
     c3: ArrayLike = LI2008_PRESETS["mw"][2],
     c4: ArrayLike = LI2008_PRESETS["mw"][3],
 ) -> Array:
-    r"""Universal form of Li et al. (2008, ApJ 685, 1046, eq. 1).
+    r"""Universal form of Li et al. (2008, ApJ 685, 1046).
 
     .. math:: k = \frac{c_1}{(\lambda/0.08)^{c_2} + (0.08/\lambda)^{c_2} + c_3}
               + \frac{C\, [1 - c_1 / D(c_2, c_3) - c_4 / 4.60]}

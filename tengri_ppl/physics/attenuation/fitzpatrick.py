@@ -138,7 +138,7 @@ def _average(wave: ArrayLike, curve: _Average) -> Array:
 def smc(wave: ArrayLike) -> Array:
     r"""Average extinction in the bar of the Small Magellanic Cloud, R_V = 2.74.
 
-    Gordon et al. (2003, ApJ 594, 279), Tables 3 and 4: ultraviolet parameters of Fitzpatrick &
+    Gordon et al. (2003, ApJ 594, 279, Table 4): ultraviolet parameters of Fitzpatrick &
     Massa, and points from U to K that a natural cubic spline in 1/wavelength joins. Two of the
     infrared points are those of Gordon et al. (2016, ApJ 826, 104), which make the curve smooth.
 
@@ -181,7 +181,7 @@ def lmc2(wave: ArrayLike) -> Array:
 
 
 def fitzpatrick1999(wave: ArrayLike, r_v: ArrayLike = 3.1) -> Array:
-    r"""Milky Way extinction of Fitzpatrick (1999, PASP 111, 63), sect. 4 and Table 4.
+    r"""Milky Way extinction of Fitzpatrick (1999, PASP 111, 63), Table 4.
 
     Ultraviolet parameters, of which two follow from R_V, below 0.27 micron; redward a natural
     cubic spline in 1/wavelength through six points that depend on R_V. The formula is used

@@ -146,7 +146,7 @@ def salim(wave: ArrayLike, slope: ArrayLike = 0.0, bump: ArrayLike = 0.0) -> Arr
 
 
 def noll(wave: ArrayLike, slope: ArrayLike = 0.0, bump: ArrayLike = 0.0) -> Array:
-    r"""Starburst law with another slope and a bump (Noll et al. 2009, A&A 507, 1793, eqs. 9-10).
+    r"""Starburst law with another slope and a bump (Noll et al. 2009, A&A 507, 1793).
 
     .. math:: k = \left[k_{L02}(\lambda) + E_b\, D(\lambda) / 4.05\right] (\lambda/5500)^\delta
 

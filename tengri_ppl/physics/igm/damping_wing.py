@@ -58,8 +58,8 @@ def damping_wing_transmission(
               \left(\frac{\lambda_{obs}}{\lambda_\alpha}\right)^{3/2} [I(x_2) - I(x_1)], \quad
               x_{1,2} = (1 + z_{1,2}) \frac{\lambda_\alpha}{\lambda_{obs}}
 
-    (eqs. 11, 12) for gas of the mean density from :math:`z_1` = ``z_end`` to :math:`z_2`, the near
-    side of the bubble, with :math:`R_\alpha = \Gamma_\alpha \lambda_\alpha / 4 \pi c = 2.02
+    for gas of the mean density from :math:`z_1` = ``z_end`` to :math:`z_2`, the near side of the
+    bubble, with I of his eq. 12, :math:`R_\alpha = \Gamma_\alpha \lambda_\alpha / 4 \pi c = 2.02
     \times 10^{-8}` and :math:`\tau_0 (1+z)^{3/2}` the Gunn-Peterson depth, 3.9e5 at z = 6; H(z) is
     that of a universe of matter. Light that crosses the line inside the gas is lost. The same
     formula serves on the blue side, up to half the wavelength; what the ionised medium absorbs
@@ -95,7 +95,7 @@ def damping_wing_transmission(
 
 def _gunn_peterson(medium: NeutralMedium) -> jax.Array:
     """Evaluate tau_0 R_alpha / pi for fully neutral hydrogen, without the (1+z)^1.5."""
-    density = 1.12275e-5 * jnp.asarray(medium.omega_b) * (1.0 - medium.helium)  # H [1/cm^3]
+    density = 1.12238e-5 * jnp.asarray(medium.omega_b) * (1.0 - medium.helium)  # H [1/cm^3]
     hubble = 3.240779e-18 * jnp.sqrt(jnp.asarray(medium.omega_m))  # [1/s]
     length = LYMAN_ALPHA * 1e-8
     # density * 3 * length^3 * decay / (8 pi hubble), factors of like size first
