@@ -9,14 +9,11 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from tengri_ppl.physics.constants import C_ANGSTROM_PER_S
 from tengri_ppl.physics.igm.base import IGM
 from tengri_ppl.physics.igm.inoue2014 import Inoue2014IGM
 
-__all__ = ["ALPHA_DECAY", "C_KM_S", "LYMAN_ALPHA", "IGMWithAbsorber"]
+__all__ = ["ALPHA_DECAY", "LYMAN_ALPHA", "IGMWithAbsorber"]
 
-#: Speed of light [km/s].
-C_KM_S = C_ANGSTROM_PER_S * 1e-13
 #: Wavelength of Lyman-alpha [Angstrom], and decay rate of the 2p level [1/s].
 LYMAN_ALPHA, ALPHA_DECAY = 1215.67, 6.265e8
 

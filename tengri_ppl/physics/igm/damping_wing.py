@@ -10,7 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tengri_ppl.physics.component import register
-from tengri_ppl.physics.igm.absorber import ALPHA_DECAY, C_KM_S, LYMAN_ALPHA, IGMWithAbsorber
+from tengri_ppl.physics.constants import C_KM_PER_S
+from tengri_ppl.physics.igm.absorber import ALPHA_DECAY, LYMAN_ALPHA, IGMWithAbsorber
 
 __all__ = ["IGMWithDampingWing", "NeutralMedium", "damping_wing_transmission"]
 
@@ -81,7 +82,7 @@ def damping_wing_transmission(
     """
     one_plus_z = 1.0 + jnp.asarray(redshift)
     hubble = 100.0 * jnp.sqrt(jnp.asarray(medium.omega_m))  # H(z) / (1+z)^1.5 [km/s/Mpc]
-    bubble = medium.bubble_mpc * hubble * one_plus_z**2.5 / C_KM_S
+    bubble = medium.bubble_mpc * hubble * one_plus_z**2.5 / C_KM_PER_S
     far = jnp.asarray(wave_obs) / LYMAN_ALPHA
     x1 = (1.0 + jnp.asarray(medium.z_end)) / far
     x2 = jnp.maximum((one_plus_z - bubble) / far, x1)
@@ -100,7 +101,7 @@ def _gunn_peterson(medium: NeutralMedium) -> jax.Array:
     length = LYMAN_ALPHA * 1e-8
     # density * 3 * length^3 * decay / (8 pi hubble), factors of like size first
     depth = (density / hubble) * length * (3.0 * length**2 * ALPHA_DECAY / (8.0 * jnp.pi))
-    classical_damping = ALPHA_DECAY * length / (4.0 * jnp.pi * C_KM_S * 1e5)
+    classical_damping = ALPHA_DECAY * length / (4.0 * jnp.pi * C_KM_PER_S * 1e5)
     return depth * (classical_damping / jnp.pi)
 
 

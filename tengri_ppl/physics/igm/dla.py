@@ -10,7 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tengri_ppl.physics.component import register
-from tengri_ppl.physics.igm.absorber import ALPHA_DECAY, C_KM_S, LYMAN_ALPHA, IGMWithAbsorber
+from tengri_ppl.physics.constants import C_KM_PER_S
+from tengri_ppl.physics.igm.absorber import ALPHA_DECAY, LYMAN_ALPHA, IGMWithAbsorber
 
 __all__ = ["DampedAbsorber", "IGMWithDLA", "dla_transmission"]
 
@@ -96,11 +97,11 @@ def dla_transmission(
     """
     line, strength, decay = (jnp.asarray(x) for x in _lyman_series())
     b = jnp.asarray(absorber.b)
-    shift = (1.0 + jnp.asarray(redshift)) * (1.0 - absorber.velocity / C_KM_S)
+    shift = (1.0 + jnp.asarray(redshift)) * (1.0 - absorber.velocity / C_KM_PER_S)
     wave = jnp.asarray(wave_obs) / shift
     offset = line / wave[..., None] - 1.0
     damping = decay * (line * 1e-13) / (4.0 * jnp.pi * b)
-    profile = jnp.real(jax.scipy.special.wofz(offset * (C_KM_S / b) + 1j * damping))
+    profile = jnp.real(jax.scipy.special.wofz(offset * (C_KM_PER_S / b) + 1j * damping))
     alpha_only = jnp.arange(_N_LINES) == 0
     asymmetry = jnp.where(alpha_only, jnp.maximum(1.0 - _ASYMMETRY * offset, 0.0), 1.0)
     # in units of 1e-18 cm^2: wavelengths in 1e-8, b in 1e5, together 1e5 of 1e18
@@ -148,7 +149,7 @@ class IGMWithDLA(IGMWithAbsorber):
             LYMAN_ALPHA * (1.0 + wing),
             LYMAN_ALPHA * (1.0 - wing[wing < 0.2]),
         )
-        return np.concatenate(nodes) * (1.0 - self.velocity / C_KM_S)
+        return np.concatenate(nodes) * (1.0 - self.velocity / C_KM_PER_S)
 
     def _absorption(
         self, wave_obs: ArrayLike, redshift: ArrayLike, absorber: DampedAbsorber
