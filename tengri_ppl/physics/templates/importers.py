@@ -77,7 +77,7 @@ def read_dale2014(folder: Path) -> TemplateFile:
 
     The published spectra are log10(nu F_nu) and contain the light of a 13 Gyr old population. Its
     spectrum is scaled to the eighth row of each template and subtracted; what is left, positive,
-    at 2 micron and beyond is dust. It has no radio emission: it falls as dust does out to 22 cm.
+    at 2 micron and beyond is dust. It has no radio emission: it falls as dust does out to 15 cm.
     """
     table = _columns(folder / "spectra.0.00AGN.dat")
     alpha = _columns(folder / "dhcal.dat")[:, 1]
