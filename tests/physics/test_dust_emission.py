@@ -297,6 +297,7 @@ def test_no_dust_emission_is_dark():
     np.testing.assert_array_equal(light, 0.0)
     assert NoDustEmission().load() is None
     assert NoDustEmission().parameters == ()
+    assert make_component(DustEmission, NoDustEmission()) == NoDustEmission()
 
 
 def light_of(component, templates=None):

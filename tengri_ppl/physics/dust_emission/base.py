@@ -53,7 +53,12 @@ class DustEmission(Emission):
 
 @register("dust_emission", "none")
 @dataclass(frozen=True)
-class NoDustEmission(Emission):
+class NoDustEmission(DustEmission):
     """Absorbed light is lost."""
 
-    kind = "dust_emission"
+    coverage = (0.0, 0.0)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """None."""
+        return ()
