@@ -65,7 +65,7 @@ class NUTSOptions:
 
     n_warmup: int = 400
     n_samples: int | None = None
-    max_samples: int = 4000
+    max_samples: int = 8000
     num_chains: int = 4
     dense_mass_matrix: bool = True
     target_accept_rate: float = 0.95

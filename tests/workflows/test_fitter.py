@@ -84,7 +84,6 @@ def test_wrong_data_are_refused_by_name(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="chains stick in the thin tail at small tau; a better coordinate is due")
 def test_a_posterior_with_a_thin_dust_age_tail_converges(fitted, ssp, sdss):
     sed, flux, noise, _ = fitted
     spec = sed.spec.replace(sfh_delayed_tau_gyr=tg.Uniform(0.3, 5))
