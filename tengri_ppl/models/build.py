@@ -76,9 +76,24 @@ def build_forward(
         bands=photometry.names,
         age_scheme=age_scheme,
         n_fine=count_fine(lower),
+        n_young=_count_young(spec, lower, len(ssp.ssp_lg_age_gyr)),
         zsun=ssp.zsun,
         lsun_erg_s=ssp.lsun_erg_s,
     )
+
+
+def _count_young(spec: Parameters, lower: np.ndarray, n_age: int) -> int:
+    """Return how many of the youngest ages can have stars in birth clouds."""
+    bounds = {
+        name: value.value if isinstance(value, Fixed) else _upper_bound(value)
+        for name, value in spec.items()
+    }
+    oldest = float(spec.structure.dust.birth_cloud_age(bounds))
+    return min(int(np.sum(lower < oldest)), n_age)
+
+
+def _upper_bound(prior: Any) -> float:
+    return float(getattr(prior.support, "upper_bound", np.inf))
 
 
 def redshift_nodes(redshift: Any) -> np.ndarray:
@@ -97,7 +112,7 @@ def redshift_nodes(redshift: Any) -> np.ndarray:
             )
         return np.array([float(redshift.value)])
     low = float(getattr(redshift.support, "lower_bound", -np.inf))
-    high = float(getattr(redshift.support, "upper_bound", np.inf))
+    high = _upper_bound(redshift)
     if not (0.0 <= low < high < np.inf):
         raise ParameterError(
             f"the prior of redshift has the support [{low:g}, {high:g}]; a bounded one at z >= 0 "

@@ -6,7 +6,7 @@ compilation and the separation of free and fixed parameters are :class:`SEDModel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.models.parameters import Structure
-from tengri_ppl.models.photometry_table import PhotometryTable
+from tengri_ppl.models.photometry_table import PhotometryTable, contract
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.attenuation import MAG_PER_TAU
 from tengri_ppl.physics.composite import (
@@ -97,6 +97,7 @@ class ForwardModel:
     bands: tuple[str, ...] = field(metadata={"static": True})
     age_scheme: str = field(metadata={"static": True})
     n_fine: int = field(metadata={"static": True})
+    n_young: int = field(metadata={"static": True})
     zsun: float = field(metadata={"static": True})
     lsun_erg_s: float = field(metadata={"static": True})
 
@@ -121,8 +122,8 @@ class ForwardModel:
         ages = ages.at[1].add(-ages[0])
         return (share[:, None] * ages[:, None, :]).reshape(2, -1)
 
-    def _attenuated(self, wave: Array, light: Array, params: Mapping[str, Any]) -> Array:
-        """Sum young and old light (2, n) behind their dust at rest wavelengths (n,)."""
+    def _attenuated(self, wave: Array, light: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        """Sum young and old light (n,) behind their dust at rest wavelengths (n,)."""
         young, old = self.structure.dust.optical_depths(wave, params)
         return light[0] * jnp.exp(-young) + light[1] * jnp.exp(-old)
 
@@ -137,10 +138,26 @@ class ForwardModel:
         """Fast photometry of a unit amplitude [microjansky], (n_band,)."""
         params = {**params, self.structure.sfh.amplitude_name: 0.0}
         redshift = params["redshift"]
-        light = self.table.at(self._populations(params), redshift)
+        light = self._light_at_nodes(params)
         rest = jnp.asarray(self.table.node_wave) / (1.0 + jnp.asarray(redshift))
         nodes = self._attenuated(rest, light, params)
         return nodes.reshape(len(self.bands), -1).sum(axis=1) * self._dilution(redshift)
+
+    def _light_at_nodes(self, params: Mapping[str, Any]) -> tuple[Array, Array]:
+        """Integrals of the young and of the old starlight, without dust, (n_band * K,) each."""
+        formed = self.formed(params)
+        youngest = formed.youngest(self.n_young + 1)
+        young = youngest.younger_than(self.structure.dust.birth_cloud_age(params))
+        share = self.structure.metallicity.weights(self.lgmet, self.zsun, params, formed)
+        integrals = self.table.at(params["redshift"])
+        if share.ndim == 2:
+            parts = (young, share[:, : self.n_young + 1]), (formed, share)
+            few, every = (share_among_metallicities(p, s, self.age_scheme) for p, s in parts)
+            light = contract(integrals, few[:, : self.n_young])
+            return light, contract(integrals, every) - light
+        few, every = (node_masses(part, self.age_scheme) for part in (young, formed))
+        light = contract(integrals, few[: self.n_young], share)
+        return light, contract(integrals, every, share) - light
 
     def photometry_fast(self, params: Mapping[str, Any]) -> Array:
         """Fluxes [erg/s/cm^2/Hz] from the table, (n_band,)."""

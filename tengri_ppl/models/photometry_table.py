@@ -30,7 +30,7 @@ from tengri_ppl.errors import DataError
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.ssp import SSPData
 
-__all__ = ["PhotometryTable", "band_basis", "build_table", "lagrange_basis"]
+__all__ = ["PhotometryTable", "band_basis", "build_table", "contract", "lagrange_basis"]
 
 
 @jax.tree_util.register_dataclass
@@ -40,7 +40,7 @@ class PhotometryTable:
 
     Attributes
     ----------
-    values : array, shape (n_z, n_met * n_age, n_band * K)
+    values : array, shape (n_z, n_age, n_met, n_band * K)
         Integrals of L_nu [Lsun/Hz/Msun].
     node_wave : array, shape (n_band * K,)
         Observed wavelengths of the nodes [Angstrom].
@@ -52,29 +52,46 @@ class PhotometryTable:
     node_wave: ArrayLike
     log1pz: ArrayLike
 
-    def at(self, weights: Array, redshift: ArrayLike) -> Array:
-        """Contract with the masses of the SSPs at one redshift.
+    def at(self, redshift: ArrayLike) -> Array:
+        """Return the integrals at one redshift, by cubic interpolation in ln(1 + z).
 
-        Parameters
-        ----------
-        weights : Array, shape (n_population, n_met * n_age)
-            Mass formed per SSP [Msun].
-        redshift : array_like, scalar
-            Redshift; ignored where the table holds only one.
+        The redshift is ignored where the table holds only one.
 
         Returns
         -------
-        Array, shape (n_population, n_band * K)
+        Array, shape (n_age, n_met, n_band * K)
         """
         values = jnp.asarray(self.values)
         if values.shape[0] == 1:
-            return weights @ values[0]
+            return values[0]
         log1pz = jnp.asarray(self.log1pz)
         position = (jnp.log1p(redshift) - log1pz[0]) / (log1pz[1] - log1pz[0])
         first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, values.shape[0] - 4)
         local = jax.lax.dynamic_slice_in_dim(values, first, 4)
-        lagrange = _cubic_weights(position - first)
-        return jnp.einsum("z,ps,zsn->pn", lagrange, weights, local)
+        return jnp.tensordot(_cubic_weights(position - first), local, axes=1)
+
+
+def contract(integrals: Array, masses: Array, share: Array | None = None) -> Array:
+    """Sum the integrals of a population over its ages and metallicities.
+
+    Parameters
+    ----------
+    integrals : Array, shape (n_age, n_met, n_node)
+        See :meth:`PhotometryTable.at`.
+    masses : Array, shape (n,), or (n_met, n) without ``share``
+        Mass formed in the ``n`` youngest ages [Msun].
+    share : Array, shape (n_met,), optional
+        Share of each metallicity, if it is the same at all ages.
+
+    Returns
+    -------
+    Array, shape (n_node,)
+    """
+    n, (_, n_met, n_node) = masses.shape[-1], integrals.shape
+    if share is None:
+        return masses.T.reshape(-1) @ integrals[:n].reshape(n * n_met, n_node)
+    by_metallicity = masses @ integrals[:n].reshape(n, n_met * n_node)
+    return share @ by_metallicity.reshape(n_met, n_node)
 
 
 def _cubic_weights(x: Array) -> Array:
@@ -183,7 +200,8 @@ def build_table(
         If a band reaches beyond the wavelengths of the grid.
     """
     wave = np.asarray(ssp.ssp_wave, dtype=float)
-    flux = np.asarray(ssp.ssp_flux).reshape(-1, wave.size)
+    flux = np.swapaxes(np.asarray(ssp.ssp_flux), 0, 1)
+    grid, flux = flux.shape[:2], flux.reshape(-1, wave.size)
     _check_coverage(wave, quadrature, names, redshifts)
     points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
     cuts = _observed_breaks(breaks, redshifts)
@@ -197,6 +215,7 @@ def build_table(
             values[i, :, columns] = _project(
                 wave, flux, points[b] / (1.0 + z), weighted[b] * igm[b]
             )
+    values = values.reshape(redshifts.size, *grid, -1)
     return PhotometryTable(values, np.exp(np.concatenate(nodes)), np.log1p(redshifts))
 
 

@@ -85,6 +85,10 @@ class FormedMass(NamedTuple):
         moment = fraction * (self.moment - 0.5 * self.mass * width * (1.0 - fraction))
         return self._replace(mass=fraction * self.mass, moment=moment)
 
+    def youngest(self, n: int) -> FormedMass:
+        """Return the ``n`` youngest intervals."""
+        return FormedMass(*(x[:n] if x.ndim else x for x in self))
+
     def mass_younger_than(self, age: ArrayLike) -> Array:
         """Mass formed less than ``age`` [Gyr] ago [Msun], scalar."""
         return jnp.sum(self.fraction_younger(age) * self.mass)
@@ -212,10 +216,10 @@ def node_masses(formed: FormedMass, scheme: str) -> Array:
     """
     if scheme == "bins":
         return formed.mass
-    young, old = formed.mass - formed.moment, formed.moment
-    first = formed.mass[:1] + young[1:2]
-    last = old[-2:-1] + formed.mass[-1:]
-    return jnp.concatenate([first, old[1:-2] + young[2:-1], last])
+    index = np.arange(formed.mass.shape[0])
+    inner = (index > 0) & (index < index[-1])
+    old = jnp.where(inner, formed.moment, formed.mass * (index == 0))
+    return (formed.mass - old)[1:] + old[:-1]
 
 
 def share_among_metallicities(formed: FormedMass, share: Array, scheme: str) -> Array:

@@ -3,12 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import tengri_ppl as tg
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.models.build import redshift_nodes
-from tengri_ppl.models.photometry_table import PhotometryTable, band_basis, lagrange_basis
+from tengri_ppl.models.photometry_table import (
+    PhotometryTable,
+    band_basis,
+    contract,
+    lagrange_basis,
+)
 
 BANDS = [
     *("galex_FUV", "galex_NUV", "sdss_u0", "sdss_g0", "sdss_r0", "sdss_i0", "sdss_z0"),
@@ -75,12 +81,40 @@ def test_a_band_with_more_breaks_than_nodes_is_not_cut():
 def test_interpolation_in_redshift_is_exact_for_cubics():
     """In ln(1 + z), between all nodes and up to the ends of the table."""
     log1pz = np.linspace(0.1, 0.9, 9)
-    values = np.stack([1.0 - x + 2.0 * x**2 - 3.0 * x**3 for x in log1pz])[:, None, None]
+    values = np.stack([1.0 - x + 2.0 * x**2 - 3.0 * x**3 for x in log1pz])[:, None, None, None]
     with jax.enable_x64(True):
         table = PhotometryTable(jnp.asarray(values), jnp.ones(1), jnp.asarray(log1pz))
         for x in (0.1, 0.13, 0.47, 0.5, 0.88, 0.9):
-            got = table.at(jnp.ones((1, 1)), jnp.expm1(x))
-            assert float(got[0, 0]) == pytest.approx(1 - x + 2 * x**2 - 3 * x**3, rel=1e-12)
+            got = table.at(jnp.expm1(x))
+            assert float(got[0, 0, 0]) == pytest.approx(1 - x + 2 * x**2 - 3 * x**3, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [0, 3, 5])
+def test_contraction_takes_shares_of_all_stars_or_of_each_age(n):
+    rng = np.random.default_rng(n)
+    integrals, masses, share = rng.random((5, 2, 4)), rng.random(n), rng.random((2, 5))
+    by_age = contract(jnp.asarray(integrals), jnp.asarray(masses * share[:, :n]))
+    expected = np.einsum("amk,a,ma->k", integrals[:n], masses, share[:, :n])
+    np.testing.assert_allclose(by_age, expected, rtol=1e-5)
+    common = contract(*map(jnp.asarray, (integrals, masses, share[:, 0])))
+    expected = np.einsum("amk,a,m->k", integrals[:n], masses, share[:, 0])
+    np.testing.assert_allclose(common, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("age_scheme", ["linear", "bins"])
+@pytest.mark.parametrize("t_bc", [0.004, 0.02])
+def test_only_the_ages_that_birth_clouds_can_have_are_summed_and_none_is_lost(
+    age_scheme, t_bc, ssp, sdss
+):
+    """A prior without an upper bound makes all ages count as possibly young."""
+    flux = []
+    for prior, given in ((t_bc, {}), (dist.LogNormal(0.0, 1.0), {"dust_t_bc_gyr": t_bc})):
+        spec = tg.Parameters(sfh="dpl", redshift=0.5, dust_t_bc_gyr=prior)
+        model = tg.SEDModel(spec, ssp, sdss, age_scheme=age_scheme, n_nodes=4)
+        names = [name for name in spec.free_params if name not in given]
+        params = dict(zip(names, VALUES, strict=True)) | given
+        flux.append(np.asarray(model.predict_photometry(params)))
+    np.testing.assert_allclose(flux[0], flux[1], rtol=3e-6)
 
 
 def percentile_of_error(spec, ssp, observation):

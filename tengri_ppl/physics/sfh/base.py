@@ -306,17 +306,16 @@ def _quadrature(
     width, coarse = old - young, young.size - n_fine
     # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
     parts = [(slice(coarse), _unit_rule(_N_COARSE)), (slice(coarse, None), _unit_rule(_N_FINE))]
-    offsets = [width[g, None] * nodes for g, (nodes, _) in parts]
-    logs = [log_shape(young[g, None] + x) for x, (g, _) in zip(offsets, parts, strict=True)]
+    # points run along the first axis: sums are fast over a long last one
+    logs = [log_shape(young[g] + nodes[:, None] * width[g]) for g, (nodes, _) in parts]
     peak = _largest([(y, width[g]) for y, (g, _) in zip(logs, parts, strict=True)])
-    # only points of zero width exceed the peak; a bound at the peak would halve its gradient
-    formed = [
-        jnp.exp(jnp.minimum(y - peak, 1.0)) * (weights * width[g, None])
-        for y, (g, (_, weights)) in zip(logs, parts, strict=True)
-    ]
-    mass = jnp.concatenate([m.sum(axis=1) for m in formed])
-    first = jnp.concatenate([(m * x).sum(axis=1) for m, x in zip(formed, offsets, strict=True)])
-    return mass, first, peak
+    mass, first = [], []
+    for y, (g, (nodes, weights)) in zip(logs, parts, strict=True):
+        # only points of zero width exceed the peak; a bound at the peak would halve its gradient
+        rate = jnp.exp(jnp.minimum(y - peak, 1.0))
+        mass.append((weights[:, None] * rate).sum(axis=0) * width[g])
+        first.append(((weights * nodes)[:, None] * rate).sum(axis=0) * width[g] ** 2)
+    return jnp.concatenate(mass), jnp.concatenate(first), peak
 
 
 def _unit_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -327,6 +326,6 @@ def _unit_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _largest(parts: list[tuple[Array, Array]]) -> Array:
     """Largest value in the intervals that are not empty, 0 if all are; no gradient."""
-    tops = [jnp.max(jnp.where(w[:, None] > 0, x, -jnp.inf), initial=-jnp.inf) for x, w in parts]
+    tops = [jnp.max(jnp.where(w > 0, x, -jnp.inf), initial=-jnp.inf) for x, w in parts]
     peak = jax.lax.stop_gradient(jnp.maximum(*tops))
     return jnp.where(jnp.isfinite(peak), peak, 0.0)
