@@ -8,7 +8,8 @@ from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
 from tengri_ppl.models.parameters import Fixed, Parameters
 from tengri_ppl.models.sed import SEDModel
-from tengri_ppl.observation.filters import Filter, list_filters, load_filter
+from tengri_ppl.observation.filter_library import list_filters, load_filter
+from tengri_ppl.observation.filters import Filter
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude

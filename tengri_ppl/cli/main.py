@@ -72,7 +72,7 @@ def filters(
     pattern: Annotated[str, typer.Argument(help="Part of a name; all filters without it")] = "",
 ) -> None:
     """List the filters whose name contains PATTERN."""
-    from tengri_ppl.observation.filters import list_filters
+    from tengri_ppl.observation.filter_library import list_filters
 
     for name in list_filters():
         if pattern.lower() in name.lower():

@@ -76,7 +76,7 @@ def build_forward(
         bands=photometry.names,
         age_scheme=age_scheme,
         n_fine=count_fine(lower),
-        n_young=_count_young(spec, lower, len(ssp.ssp_lg_age_gyr)),
+        n_young=_count_young(spec, lower, np.size(ssp.ssp_lg_age_gyr)),
         zsun=ssp.zsun,
         lsun_erg_s=ssp.lsun_erg_s,
     )
@@ -88,7 +88,7 @@ def _count_young(spec: Parameters, lower: np.ndarray, n_age: int) -> int:
         name: value.value if isinstance(value, Fixed) else _upper_bound(value)
         for name, value in spec.items()
     }
-    oldest = float(spec.structure.dust.birth_cloud_age(bounds))
+    oldest = np.asarray(spec.structure.dust.birth_cloud_age(bounds))
     return min(int(np.sum(lower < oldest)), n_age)
 
 

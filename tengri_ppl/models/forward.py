@@ -6,7 +6,7 @@ compilation and the separation of free and fixed parameters are :class:`SEDModel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,7 +122,9 @@ class ForwardModel:
         ages = ages.at[1].add(-ages[0])
         return (share[:, None] * ages[:, None, :]).reshape(2, -1)
 
-    def _attenuated(self, wave: Array, light: Sequence[Array], params: Mapping[str, Any]) -> Array:
+    def _attenuated(
+        self, wave: Array, light: Array | tuple[Array, Array], params: Mapping[str, Any]
+    ) -> Array:
         """Sum young and old light (n,) behind their dust at rest wavelengths (n,)."""
         young, old = self.structure.dust.optical_depths(wave, params)
         return light[0] * jnp.exp(-young) + light[1] * jnp.exp(-old)

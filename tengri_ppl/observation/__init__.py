@@ -1,6 +1,7 @@
 """What was observed and how: filters, bands and their integration, noise. Knows no NumPyro."""
 
-from tengri_ppl.observation.filters import Filter, list_filters, load_filter
+from tengri_ppl.observation.filter_library import list_filters, load_filter
+from tengri_ppl.observation.filters import Filter
 from tengri_ppl.observation.noise import (
     GaussianNoise,
     clean_photometry,

@@ -15,12 +15,8 @@ import numpy.typing as npt
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import DataError, ParameterError, suggest
-from tengri_ppl.observation.filters import (
-    Filter,
-    canonical_filter_name,
-    load_filter,
-    log_integration_nodes,
-)
+from tengri_ppl.observation.filter_library import canonical_filter_name, load_filter
+from tengri_ppl.observation.filters import Filter, log_integration_nodes
 from tengri_ppl.physics.constants import AB_ZERO_POINT
 
 __all__ = [

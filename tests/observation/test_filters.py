@@ -9,12 +9,12 @@ from astropy import units
 from astropy.table import QTable, Table
 
 from tengri_ppl.errors import DataError, ParameterError
-from tengri_ppl.observation.filters import (
-    Filter,
+from tengri_ppl.observation.filter_library import (
     canonical_filter_name,
     list_filters,
     load_filter,
 )
+from tengri_ppl.observation.filters import Filter
 
 
 def triangle(name="t", low=4000.0, mid=5000.0, high=6000.0):
@@ -139,6 +139,11 @@ def test_units_are_honoured():
     for unit in ("second", "furlong_of_light"):
         with pytest.raises(ParameterError, match="no unit of length"):
             Filter.from_arrays("k", [2.0, 2.4], [1.0, 1.0], wave_unit=unit)
+
+
+def test_an_x_ray_band_may_be_given_in_photon_energies():
+    soft = Filter.from_arrays("soft", [0.5, 1.0, 2.0], [1.0, 1.0, 1.0], wave_unit="keV")
+    np.testing.assert_allclose(soft.wave, [6.19921, 12.39842, 24.79684], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [Table, QTable])

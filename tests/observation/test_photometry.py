@@ -13,7 +13,8 @@ from scipy.integrate import quad
 from sedpy import observate
 
 from tengri_ppl.errors import DataError, ParameterError
-from tengri_ppl.observation.filters import Filter, load_filter
+from tengri_ppl.observation.filter_library import load_filter
+from tengri_ppl.observation.filters import Filter
 from tengri_ppl.observation.photometry import (
     Photometry,
     ab_flux,
