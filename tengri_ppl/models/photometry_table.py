@@ -1,4 +1,4 @@
-r"""Fast photometry: the SSP grid integrated through the filters once, before any fit.
+r"""Fast photometry: everything that shines is integrated through the filters before any fit.
 
 The flux of a population behind dust in one band is
 
@@ -12,13 +12,14 @@ with K Gauss-Legendre nodes per band and their Lagrange polynomials :math:`\ell_
 
 (product integration, Atkinson 1989, section 5.6), where the integrals do not depend on the
 parameters. They are tabulated per SSP, IGM absorption included, so that a prediction is one small
-matrix product and one attenuation per node.
+matrix product and one attenuation per node. The nebular continuum and the templates of other
+components are tabulated in the same way; light with a smooth spectrum is evaluated at the nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -26,72 +27,53 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from tengri_ppl.errors import DataError
+from tengri_ppl.models.light_table import LightTable
+from tengri_ppl.models.sources import Sources, integrate
 from tengri_ppl.observation.photometry import BandQuadrature
-from tengri_ppl.physics.ssp import SSPData
+from tengri_ppl.physics.nebular import BandCurves, line_band_response
 
-__all__ = ["PhotometryTable", "band_basis", "build_table", "contract", "lagrange_basis"]
+__all__ = ["LINE_OFFSET", "PhotometryTable", "band_basis", "build_table", "lagrange_basis"]
+
+Transmission = Callable[[np.ndarray, float], np.ndarray]
+#: Lines are taken to be absorbed like light this much (relatively) blueward of them.
+LINE_OFFSET = 1e-5
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotometryTable:
-    """Integrals of the SSP grid through each band, at one redshift or on a grid of redshifts.
+    """Integrals through each band, at one redshift or on a grid of redshifts.
 
     Attributes
     ----------
-    values : array, shape (n_z, n_age, n_met, n_band * K)
-        Integrals of L_nu [Lsun/Hz/Msun].
+    values : LightTable
+        Integrals of L_nu [Lsun/Hz], with a leading axis of length n_z in every array.
     node_wave : array, shape (n_band * K,)
         Observed wavelengths of the nodes [Angstrom].
     log1pz : array, shape (n_z,)
         ln(1 + z) of the redshift nodes, uniform.
     """
 
-    values: ArrayLike
+    values: LightTable
     node_wave: ArrayLike
     log1pz: ArrayLike
 
-    def at(self, redshift: ArrayLike) -> Array:
+    def at(self, redshift: ArrayLike) -> LightTable:
         """Return the integrals at one redshift, by cubic interpolation in ln(1 + z).
 
         The redshift is ignored where the table holds only one.
-
-        Returns
-        -------
-        Array, shape (n_age, n_met, n_band * K)
         """
-        values = jnp.asarray(self.values)
-        if values.shape[0] == 1:
-            return values[0]
         log1pz = jnp.asarray(self.log1pz)
+        if log1pz.size == 1:
+            return jax.tree.map(lambda x: x[0], self.values)
         position = (jnp.log1p(redshift) - log1pz[0]) / (log1pz[1] - log1pz[0])
-        first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, values.shape[0] - 4)
-        local = jax.lax.dynamic_slice_in_dim(values, first, 4)
-        return jnp.tensordot(_cubic_weights(position - first), local, axes=1)
+        first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, log1pz.size - 4)
+        weights = _cubic_weights(position - first)
 
+        def interpolate(x: Array) -> Array:
+            return jnp.tensordot(weights, jax.lax.dynamic_slice_in_dim(x, first, 4), axes=1)
 
-def contract(integrals: Array, masses: Array, share: Array | None = None) -> Array:
-    """Sum the integrals of a population over its ages and metallicities.
-
-    Parameters
-    ----------
-    integrals : Array, shape (n_age, n_met, n_node)
-        See :meth:`PhotometryTable.at`.
-    masses : Array, shape (n,), or (n_met, n) without ``share``
-        Mass formed in the ``n`` youngest ages [Msun].
-    share : Array, shape (n_met,), optional
-        Share of each metallicity, if it is the same at all ages.
-
-    Returns
-    -------
-    Array, shape (n_node,)
-    """
-    n, (_, n_met, n_node) = masses.shape[-1], integrals.shape
-    if share is None:
-        return masses.T.reshape(-1) @ integrals[:n].reshape(n * n_met, n_node)
-    by_metallicity = masses @ integrals[:n].reshape(n, n_met * n_node)
-    return share @ by_metallicity.reshape(n_met, n_node)
+        return jax.tree.map(interpolate, self.values)
 
 
 def _cubic_weights(x: Array) -> Array:
@@ -166,26 +148,24 @@ def lagrange_basis(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def build_table(
-    ssp: SSPData,
+    sources: Sources,
     quadrature: BandQuadrature,
-    names: tuple[str, ...],
     n_nodes: int,
     redshifts: np.ndarray,
-    transmission: Callable[[np.ndarray, float], np.ndarray],
+    transmission: Transmission,
     breaks: tuple[float, ...] = (),
+    curves: BandCurves | None = None,
 ) -> PhotometryTable:
-    """Integrate the SSP grid through the bands.
+    """Integrate everything that shines through the bands.
 
     Parameters
     ----------
-    ssp : SSPData
-        The grid.
+    sources : Sources
+        What shines.
     quadrature : BandQuadrature
         The bands.
-    names : tuple of str
-        Names of the bands, for messages.
     n_nodes : int
-        K, attenuation nodes per band.
+        K, nodes per band.
     redshifts : ndarray, shape (n_z,)
         One redshift, or at least four, uniform in ln(1 + z).
     transmission : callable
@@ -193,30 +173,36 @@ def build_table(
     breaks : tuple of float
         Rest-frame wavelengths [Angstrom] at which the attenuation is not smooth; used with a
         single redshift, because the nodes of the table are at rest in the observed frame.
-
-    Raises
-    ------
-    DataError
-        If a band reaches beyond the wavelengths of the grid.
+    curves : BandCurves, optional
+        The filters as curves, with which the response to lines is tabulated; for a single
+        redshift, because it is not smooth in redshift.
     """
-    wave = np.asarray(ssp.ssp_wave, dtype=float)
-    flux = np.swapaxes(np.asarray(ssp.ssp_flux), 0, 1)
-    grid, flux = flux.shape[:2], flux.reshape(-1, wave.size)
-    _check_coverage(wave, quadrature, names, redshifts)
     points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
     cuts = _observed_breaks(breaks, redshifts)
     nodes, basis = zip(*(band_basis(np.log(p), n_nodes, cuts) for p in points), strict=True)
-    weighted = [w * b for w, b in zip(weights, basis, strict=True)]
-    values = np.empty((redshifts.size, flux.shape[0], len(names) * n_nodes), dtype=flux.dtype)
-    for i, z in enumerate(redshifts):
-        igm = transmission(points.ravel(), float(z)).reshape(points.shape)
-        for b in range(len(names)):
-            columns = slice(b * n_nodes, (b + 1) * n_nodes)
-            values[i, :, columns] = _project(
-                wave, flux, points[b] / (1.0 + z), weighted[b] * igm[b]
-            )
-    values = values.reshape(redshifts.size, *grid, -1)
+    rules = [w * b for w, b in zip(weights, basis, strict=True)]
+    tables = []
+    for z in map(float, redshifts):
+        igm = transmission(points.ravel(), z).reshape(points.shape)
+        seen = [rule * t for rule, t in zip(rules, igm, strict=True)]
+        table = integrate(sources, list(points / (1.0 + z)), seen)
+        tables.append(replace(table, **_lines(sources, z, transmission, curves)))
+    values = jax.tree.map(lambda *x: np.stack(x), *tables)
     return PhotometryTable(values, np.exp(np.concatenate(nodes)), np.log1p(redshifts))
+
+
+def _lines(
+    sources: Sources, redshift: float, transmission: Transmission, curves: BandCurves | None
+) -> dict[str, np.ndarray]:
+    """Transmission of the IGM at the nebular lines, and the response of the bands to them."""
+    if sources.nebular is None:
+        return {}
+    wave = np.asarray(sources.nebular.line_wave)
+    seen = transmission(wave * (1.0 - LINE_OFFSET) * (1.0 + redshift), redshift)
+    if curves is None:
+        return {"line_transmission": seen}
+    response = np.asarray(line_band_response(wave, redshift, curves))
+    return {"line_transmission": seen, "lines": response * seen[:, None]}
 
 
 def _observed_breaks(breaks: tuple[float, ...], redshifts: np.ndarray) -> tuple[float, ...]:
@@ -224,36 +210,3 @@ def _observed_breaks(breaks: tuple[float, ...], redshifts: np.ndarray) -> tuple[
     if redshifts.size > 1:
         return ()
     return tuple(np.log(breaks) + np.log1p(redshifts[0]))
-
-
-def _project(wave: np.ndarray, flux: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sum ``weights`` (K, n_q) times the spectra interpolated linearly ``at`` (n_q,)."""
-    upper = np.clip(np.searchsorted(wave, at), 1, wave.size - 1)
-    first, last = upper.min() - 1, upper.max() + 1
-    share = (at - wave[upper - 1]) / (wave[upper] - wave[upper - 1])
-    index = upper - 1 - first
-    size = last - first
-    matrix = np.stack(
-        [
-            np.bincount(index, w * (1.0 - share), size) + np.bincount(index + 1, w * share, size)
-            for w in weights
-        ],
-        axis=1,
-    )
-    return flux[:, first:last] @ matrix.astype(flux.dtype)
-
-
-def _check_coverage(
-    wave: np.ndarray, quadrature: BandQuadrature, names: tuple[str, ...], redshifts: np.ndarray
-) -> None:
-    """Refuse bands that the spectra do not cover."""
-    points = np.asarray(quadrature.wave)
-    blue = points.min(axis=1) / (1.0 + redshifts.max())
-    red = points.max(axis=1) / (1.0 + redshifts.min())
-    for name, low, high in zip(names, blue, red, strict=True):
-        if low < wave[0] or high > wave[-1]:
-            raise DataError(
-                f"band {name!r} needs rest-frame wavelengths {low:.6g}-{high:.6g} Angstrom, but "
-                f"the SSP grid covers {wave[0]:.6g}-{wave[-1]:.6g}; leave the band out or use "
-                "another grid"
-            )
