@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import jax
-import numpy as np
-import numpyro.distributions as dist
 from jax import Array
 
 from tengri_ppl.errors import ParameterError, suggest
-from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen, SingleScreen
-from tengri_ppl.physics.component import (
-    Component,
-    DirichletPrior,
-    LogUniformPrior,
-    NormalPrior,
-    Parameter,
-    StudentTPrior,
-    component_names,
-    make_component,
-)
+from tengri_ppl.models.entries import Fixed, default_entry, describe_entry, make_entry
+from tengri_ppl.models.structure import Structure, choose_structure, unknown_parameter
+from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen
+from tengri_ppl.physics.emission import Emission
 from tengri_ppl.physics.igm import IGM
-from tengri_ppl.physics.metallicity import Metallicity, TabulatedMetallicity
-from tengri_ppl.physics.sfh import SFH, BurstSFH, SFHField, StochasticSFH, TabulatedSFH
+from tengri_ppl.physics.metallicity import Metallicity
+from tengri_ppl.physics.nebular import Nebular
+from tengri_ppl.physics.sfh import SFH, SFHField
 
-__all__ = ["Fixed", "Parameters", "Structure"]
-
-_BASES: tuple[type[Component], ...] = (SFH, Metallicity, AttenuationLaw)
-_REDSHIFT = Parameter("redshift", "1", "redshift; give a value or a prior", np.nan)
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A parameter that keeps one value, a number or an array of the parameter's shape."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Structure:
-    """The components of a model: hashable, so that it may be static in a compiled program."""
-
-    sfh: SFH
-    metallicity: Metallicity
-    dust: DustScreen
-    igm: IGM
-
-    @property
-    def components(self) -> tuple[Component, ...]:
-        """All components, in the order in which their parameters are listed."""
-        return (self.sfh, self.metallicity, self.dust, self.igm)
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """Every parameter of the model by name."""
-        every = [p for component in self.components for p in component.parameters]
-        return {p.name: p for p in (*every, _REDSHIFT)}
+__all__ = ["Fixed", "Parameters"]
 
 
 @jax.tree_util.register_pytree_node_class
@@ -83,13 +43,23 @@ class Parameters(Mapping[str, Any]):
         ``"interp"`` or ``"lognormal"`` for one that all stars share; ``"two_step"``,
         ``"linear"``, ``"closed_box"`` or ``"tabulated"`` for one that changes with time.
     dust : str or DustScreen
-        ``"two_component"``, ``"single"`` or ``"none"``.
+        Geometry of the dust: ``"two_component"``, ``"fraction_obscured"``, ``"single"``,
+        ``"mixed_slab"``, ``"clumpy_screen"`` or ``"none"``.
     dust_law, dust_law_bc : str or AttenuationLaw
-        ``"power_law"``, ``"calzetti"`` or ``"salim"`` for the diffuse dust and for the birth
-        clouds. By default the birth clouds have the law and the parameters of the diffuse dust; a
-        law given for them has parameters of its own, which end in ``_bc``.
+        ``"power_law"``, ``"calzetti"``, ``"salim"`` and more (``tengri-ppl components dust_law``
+        lists them) for the diffuse dust and for the birth clouds. By default the birth clouds have
+        the law and the parameters of the diffuse dust; a law given for them has parameters of its
+        own, which end in ``_bc``.
     igm : str or IGM
-        ``"inoue2014"`` or ``"none"``.
+        ``"inoue2014"``, ``"madau1995"`` or ``"none"``, or an object that adds an absorber.
+    nebular : str or Nebular
+        Light of the gas around young stars: ``"cloudy"`` or ``"none"``.
+    dust_emission : str or Emission
+        ``"draine_li2007"``, ``"modified_blackbody"``, ``"casey2012"``, ``"two_temperature"`` or
+        ``"none"``, or an object with a file of templates.
+    agn, shock, radio, xray : str or Emission
+        ``"nucleus"``, a template object, ``"fir_correlation"`` and ``"lehmer2016"``, or
+        ``"none"``. Radio and X-rays include those of the nucleus if there is one.
     sfh_field : str or SFHField, optional
         Stochastic field that multiplies the star formation rate: ``"drw"``, ``"matern"`` or
         ``"extended_regulator"``.
@@ -121,6 +91,12 @@ class Parameters(Mapping[str, Any]):
         dust_law_bc: str | AttenuationLaw | None = None,
         igm: str | IGM = "inoue2014",
         *,
+        nebular: str | Nebular = "none",
+        dust_emission: str | Emission = "none",
+        agn: str | Emission = "none",
+        shock: str | Emission = "none",
+        radio: str | Emission = "none",
+        xray: str | Emission = "none",
         sfh_field: str | SFHField | None = None,
         sfh_burst: str | None = None,
         mean_sfh_type: str | None = None,
@@ -128,18 +104,29 @@ class Parameters(Mapping[str, Any]):
     ) -> None:
         if sfh is not None and mean_sfh_type is not None:
             raise ParameterError("give sfh or mean_sfh_type, not both: they mean the same")
-        self.structure = Structure(
-            sfh=_choose_sfh(sfh or mean_sfh_type or "dpl", sfh_field, sfh_burst, values),
-            metallicity=_choose_metallicity(metallicity, values),
-            dust=_choose_dust(dust, dust_law, dust_law_bc),
-            igm=make_component(IGM, igm),
+        self.structure = choose_structure(
+            values,
+            sfh=sfh or mean_sfh_type or "dpl",
+            sfh_field=sfh_field,
+            sfh_burst=sfh_burst,
+            metallicity=metallicity,
+            dust=dust,
+            dust_law=dust_law,
+            dust_law_bc=dust_law_bc,
+            nebular=nebular,
+            igm=igm,
+            dust_emission=dust_emission,
+            agn=agn,
+            shock=shock,
+            radio=radio,
+            xray=xray,
         )
         known = self.structure.parameters
         for name in values:
             if name not in known:
-                raise ParameterError(_unknown_parameter(name, self.structure))
+                raise ParameterError(unknown_parameter(name, self.structure))
         self._entries = {
-            name: _entry(parameter, values.get(name, _default(parameter)))
+            name: make_entry(parameter, values.get(name, default_entry(parameter)))
             for name, parameter in known.items()
         }
 
@@ -250,11 +237,11 @@ class Parameters(Mapping[str, Any]):
         """Return a copy of the same structure with other priors or values."""
         for name in values:
             if name not in self._entries:
-                raise ParameterError(_unknown_parameter(name, self.structure))
+                raise ParameterError(unknown_parameter(name, self.structure))
         new = object.__new__(Parameters)
         new.structure = self.structure
         known = self.structure.parameters
-        new._entries = {n: _entry(known[n], values.get(n, v)) for n, v in self._entries.items()}
+        new._entries = {n: make_entry(known[n], values.get(n, v)) for n, v in self._entries.items()}
         return new
 
     def summary(self) -> str:
@@ -262,7 +249,7 @@ class Parameters(Mapping[str, Any]):
         known = self.structure.parameters
         rows = [("parameter", "prior or value", "unit", "meaning")]
         rows += [
-            (name, _describe(value), known[name].unit, known[name].description)
+            (name, describe_entry(value), known[name].unit, known[name].description)
             for name, value in self._entries.items()
         ]
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -271,185 +258,3 @@ class Parameters(Mapping[str, Any]):
             for row in rows
         ]
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def _choose_sfh(
-    choice: str | SFH, field: str | SFHField | None, burst: str | None, values: Mapping[str, Any]
-) -> SFH:
-    """Make the star formation history, with its field and its burst."""
-    sfh = choice if isinstance(choice, SFH) else _make_sfh(choice, values)
-    if field is not None:
-        sfh = StochasticSFH(base=sfh, field=make_component(SFHField, field))
-    return sfh if burst is None else BurstSFH(base=sfh, shape=burst)
-
-
-def _make_sfh(choice: str, values: Mapping[str, Any]) -> SFH:
-    """Make a family by name, normalised by whichever amplitude the user names."""
-    sfh = make_component(SFH, choice, **_table_length(TabulatedSFH, choice, values))
-    given = [a for a in sfh.amplitudes if sfh.prefix + a in values]
-    if len(given) > 1:
-        raise ParameterError(
-            f"give exactly one of {' and '.join(sfh.prefix + a for a in given)}: "
-            "each of them fixes the normalisation"
-        )
-    return replace(sfh, amplitude=given[0]) if given else sfh
-
-
-def _choose_metallicity(choice: str | Metallicity, values: Mapping[str, Any]) -> Metallicity:
-    """Make the metallicity model."""
-    return make_component(
-        Metallicity, choice, **_table_length(TabulatedMetallicity, choice, values)
-    )
-
-
-def _table_length(
-    table: type[Component], choice: str | Component, values: Mapping[str, Any]
-) -> dict[str, int]:
-    """Return the number of rows of a component that is a table, read off its last column."""
-    given = values.get(table().parameters[-1].name)
-    if choice != table.name or given is None:
-        return {}
-    value = given.value if isinstance(given, Fixed) else given
-    shape = value.shape() if isinstance(value, dist.Distribution) else np.shape(value)
-    return {"n_time": shape[0]} if len(shape) == 1 else {}
-
-
-def _choose_dust(
-    dust: str | DustScreen,
-    law: str | AttenuationLaw,
-    law_bc: str | AttenuationLaw | None,
-) -> DustScreen:
-    """Make the dust geometry with its laws."""
-    if not isinstance(dust, str):
-        return dust
-    diffuse = make_component(AttenuationLaw, law)
-    if dust == "two_component":
-        birth = diffuse if law_bc is None else make_component(AttenuationLaw, law_bc, suffix="_bc")
-        return make_component(DustScreen, dust, law=diffuse, law_bc=birth)
-    if law_bc is not None:
-        raise ParameterError(f"dust_law_bc needs dust='two_component', but dust is {dust!r}")
-    return make_component(
-        DustScreen, dust, **({"law": diffuse} if dust == SingleScreen.name else {})
-    )
-
-
-def _default(parameter: Parameter) -> Any:
-    """Turn a component's default into a prior or a fixed value."""
-    match parameter.default:
-        case (low, high):
-            prior = dist.Uniform(low, high)
-        case LogUniformPrior(low, high):
-            prior = dist.LogUniform(low, high)
-        case NormalPrior(loc, scale):
-            prior = dist.Normal(loc, scale)
-        case StudentTPrior(df, loc, scale):
-            prior = dist.StudentT(df, loc, scale)
-        case DirichletPrior(concentration):
-            prior = dist.Dirichlet(np.full(parameter.shape, concentration))
-        case value:
-            return None if np.isnan(value) else Fixed(value)
-    return prior
-
-
-def _entry(parameter: Parameter, value: Any) -> Any:
-    """Validate what the user gave for one parameter, and give it the parameter's shape."""
-    if value is None:
-        raise ParameterError(
-            f"{parameter.name} has no default: give a value, {parameter.name}=Fixed(...), or a "
-            "prior distribution"
-        )
-    if isinstance(value, dist.Distribution):
-        return _prior(parameter, value)
-    name = parameter.name
-    number = value.value if isinstance(value, Fixed) else value
-    if isinstance(number, (bool, str)):
-        raise ParameterError(f"{name}={value!r}: expected {_expected(parameter)}")
-    try:
-        number = np.asarray(number, dtype=float)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name}={value!r}: expected {_expected(parameter)}") from None
-    if number.shape not in ((), parameter.shape):
-        raise ParameterError(
-            f"{name} has shape {number.shape}: expected {_expected(parameter)} of shape "
-            f"{parameter.shape}"
-        )
-    if not np.all(np.isfinite(number)):
-        raise ParameterError(
-            f"{name}={value!r}: expected {'finite numbers' if number.shape else 'a finite number'}"
-        )
-    return Fixed(np.broadcast_to(number, parameter.shape).copy())
-
-
-def _expected(parameter: Parameter) -> str:
-    """Say what may be given for a parameter."""
-    if parameter.shape:
-        return "a NumPyro distribution, or Fixed(array) or an array"
-    return "a NumPyro distribution, Fixed(number) or a number"
-
-
-def _prior(parameter: Parameter, prior: Any) -> Any:
-    """Validate a prior; one of scalars holds for each element of a vector."""
-    name, shape = parameter.name, parameter.shape
-    if prior.support.is_discrete:
-        raise ParameterError(f"the prior of {name} is discrete; a continuous one is expected")
-    if shape and prior.shape() == ():
-        prior = prior.expand(shape)
-    if shape and prior.shape() == shape:
-        prior = prior.to_event(len(prior.batch_shape)) if prior.batch_shape else prior
-    elif prior.shape() != shape:
-        wanted = f"of shape {shape}" if shape else "scalar"
-        raise ParameterError(
-            f"the prior of {name} has batch shape {prior.batch_shape} and event shape "
-            f"{prior.event_shape}; a {wanted} distribution is expected (galaxies are added by a "
-            "numpyro.plate around sed.sample())"
-        )
-    _check_bounds(name, prior)
-    return prior
-
-
-def _check_bounds(name: str, prior: Any) -> None:
-    """Refuse an empty support, which NumPyro lets pass."""
-    support = getattr(prior.support, "base_constraint", prior.support)
-    low = np.asarray(getattr(support, "lower_bound", -np.inf), dtype=float)
-    high = np.asarray(getattr(support, "upper_bound", np.inf), dtype=float)
-    if not np.all(low < high):
-        raise ParameterError(
-            f"the prior of {name}, {_describe(prior)}, has no support between {low.max():g} and "
-            f"{high.min():g}; the lower bound has to be below the upper one"
-        )
-
-
-def _unknown_parameter(name: str, structure: Structure) -> str:
-    """Say what the model's parameters are, and which choice ``name`` would belong to."""
-    known = structure.parameters
-    owners = [
-        f"{base.kind}={choice!r}"
-        for base in _BASES
-        for choice in component_names(base.kind)
-        if name in {p.name for p in make_component(base, choice).parameters}
-    ]
-    owner = f" (it belongs to {' or '.join(owners)})" if owners else ""
-    return (
-        f"{name!r} is not a parameter of this model{owner}{suggest(name, known)} "
-        f"The parameters are: {', '.join(known)}"
-    )
-
-
-def _describe(value: Any) -> str:
-    """Return a prior or a value in a few characters."""
-    if isinstance(value, Fixed):
-        if np.ndim(value.value):
-            return f"fixed, {np.size(value.value)} values"
-        return f"fixed {float(value.value):g}"
-    base, count = _scalar_prior(value)
-    given = {name: getattr(base, name, None) for name in base.arg_constraints}
-    arguments = [f"{float(x):g}" for x in given.values() if x is not None and np.ndim(x) == 0]
-    return f"{type(base).__name__}({', '.join(arguments)}){count}"
-
-
-def _scalar_prior(prior: Any) -> tuple[Any, str]:
-    """Return the prior of each element of a vector, and how many there are."""
-    count = "".join(f" x {n}" for n in prior.event_shape)
-    while isinstance(prior, (dist.Independent, dist.ExpandedDistribution)):
-        prior = prior.base_dist
-    return prior, count
