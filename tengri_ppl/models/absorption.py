@@ -10,6 +10,7 @@ of the spectrum in place of bands.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -56,13 +57,13 @@ def build_absorption(sources: Sources, breaks: tuple[float, ...]) -> AbsorptionT
     inner = [x for x in {*_SECTIONS, *breaks} if sources.wave[0] < x < sources.wave[-1]]
     edges = np.array([sources.wave[0], *sorted(inner), sources.wave[-1]])
     at, rules, nodes = [], [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         log_wave, measure = _section_rule(sources.wave, low, high)
         node, basis = band_basis(log_wave, _N_NODES)
         nodes.append(node)
         at.append(np.exp(log_wave))
         rules.append(basis * measure * (C_ANGSTROM_PER_S / np.exp(log_wave)))
-    starlight = sources._replace(templates=(), smooth=False)
+    starlight = sources._replace(templates=())
     return AbsorptionTable(integrate(starlight, at, rules), np.exp(np.concatenate(nodes)))
 
 

@@ -1,7 +1,8 @@
-"""Build a forward model: choose nodes and redshifts, integrate the table, move grids over."""
+"""Build a forward model: load what its components need, integrate the tables, move grids over."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,27 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tengri_ppl.errors import ParameterError
-from tengri_ppl.models.forward import ForwardModel, flux_unit, igm_transmission
-from tengri_ppl.models.parameters import Fixed, Parameters, Structure
-from tengri_ppl.models.photometry_table import (
-    PhotometryTable,
-    band_basis,
-    build_table,
-)
+from tengri_ppl.errors import DataError
+from tengri_ppl.models.absorption import build_absorption
+from tengri_ppl.models.entries import Fixed
+from tengri_ppl.models.forward import ForwardModel, Nebula, flux_unit, igm_transmission
+from tengri_ppl.models.nodes import choose_n_nodes, redshift_nodes, upper_bound
+from tengri_ppl.models.parameters import Parameters
+from tengri_ppl.models.photometry_table import PhotometryTable, build_table
+from tengri_ppl.models.sources import Sources
+from tengri_ppl.models.starlight import Starlight
+from tengri_ppl.models.structure import Structure
 from tengri_ppl.observation.photometry import BandQuadrature, Photometry, band_quadrature
 from tengri_ppl.physics.composite import age_intervals, count_fine
+from tengri_ppl.physics.nebular import band_curves
 from tengri_ppl.physics.ssp import SSPData
+from tengri_ppl.physics.templates import frequency_weights
 
-__all__ = ["build_forward", "choose_n_nodes", "redshift_nodes"]
-
-_LOG1PZ_STEP = 0.01
-_NODE_CANDIDATES = range(2, 13)
-_REFERENCE_REDSHIFTS = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
-_N_DRAWS = 16
-_LYMAN_LIMIT = 912.0
-_FAINTEST = 1e-6
-_MARGIN = 0.5
+__all__ = ["build_forward"]
 
 
 def build_forward(
@@ -48,146 +45,150 @@ def build_forward(
     structure = spec.structure
     quadrature = band_quadrature(photometry.filters)
     coefficients = structure.igm.load()
-    if n_nodes is None:
-        n_nodes = choose_n_nodes(spec, quadrature, tolerance)
-    transmission = partial(_transmission, structure, coefficients)
-    redshifts = redshift_nodes(spec["redshift"])
-    breaks = structure.dust.breaks
-    table = build_table(ssp, quadrature, photometry.names, n_nodes, redshifts, transmission, breaks)
     lower, upper = age_intervals(ssp.ssp_lg_age_gyr, age_scheme)
+    n_young = _count_young(spec, lower, np.size(ssp.ssp_lg_age_gyr))
+    nebula = _build_nebula(structure, ssp, photometry, age_scheme, n_young)
+    sources = Sources(
+        wave=np.asarray(ssp.ssp_wave, dtype=float),
+        stars=np.swapaxes(np.asarray(ssp.ssp_flux), 0, 1),
+        n_young=n_young,
+        nebular=None if nebula is None else nebula.data,
+        templates=tuple(component.load() for component in structure.emissions),
+        smooth=any(component.is_smooth for component in structure.emissions),
+    )
+    redshifts = redshift_nodes(spec["redshift"])
+    _check_coverage(sources, structure, quadrature, photometry.names, redshifts)
+    table = build_table(
+        sources,
+        quadrature,
+        choose_n_nodes(spec, quadrature, tolerance) if n_nodes is None else n_nodes,
+        redshifts,
+        partial(_transmission, structure, coefficients),
+        structure.dust.breaks,
+        structure.smooth_breaks,
+        nebula.curves if nebula is not None and redshifts.size == 1 else None,
+    )
+    wave = _common_wave(sources, structure)
     surviving = ssp.ssp_mass_remaining
-    return ForwardModel(
-        flux=jnp.asarray(ssp.ssp_flux),
-        wave=_floats(ssp.ssp_wave),
+    starlight = Starlight(
+        flux=_resampled(ssp, wave),
         lgmet=_floats(ssp.ssp_lgmet),
         mass_remaining=None if surviving is None else _floats(surviving),
         age_lower=_floats(lower),
         age_upper=_floats(upper),
-        table=PhotometryTable(
-            _floats(np.asarray(table.values) * flux_unit(ssp.lsun_erg_s)),
-            _floats(table.node_wave),
-            _floats(table.log1pz),
-        ),
+        h0=_floats(h0),
+        om0=_floats(om0),
+        structure=structure,
+        age_scheme=age_scheme,
+        n_fine=count_fine(lower),
+        n_young=n_young,
+        zsun=ssp.zsun,
+    )
+    return ForwardModel(
+        starlight=starlight,
+        wave=_floats(wave),
+        frequency_weight=_floats(frequency_weights(wave)),
+        nebula=jax.tree.map(_floats, nebula),
+        templates=jax.tree.map(_floats, sources.templates),
+        table=jax.tree.map(_floats, _in_flux_units(table, flux_unit(ssp.lsun_erg_s))),
+        absorption=jax.tree.map(_floats, build_absorption(sources, structure.dust.breaks))
+        if structure.emissions
+        else None,
         quadrature=jax.tree.map(_floats, quadrature),
         igm=jax.tree.map(_floats, coefficients),
         h0=_floats(h0),
         om0=_floats(om0),
         structure=structure,
         bands=photometry.names,
-        age_scheme=age_scheme,
-        n_fine=count_fine(lower),
-        n_young=_count_young(spec, lower, np.size(ssp.ssp_lg_age_gyr)),
-        zsun=ssp.zsun,
         lsun_erg_s=ssp.lsun_erg_s,
     )
 
 
 def _count_young(spec: Parameters, lower: np.ndarray, n_age: int) -> int:
-    """Return how many of the youngest ages can have stars in birth clouds."""
+    """Return how many of the youngest ages can have young stars."""
     bounds = {
-        name: value.value if isinstance(value, Fixed) else _upper_bound(value)
+        name: value.value if isinstance(value, Fixed) else upper_bound(value)
         for name, value in spec.items()
     }
-    oldest = np.asarray(spec.structure.dust.birth_cloud_age(bounds))
+    oldest = np.asarray(spec.structure.young_age(bounds))
     return min(int(np.sum(lower < oldest)), n_age)
 
 
-def _upper_bound(prior: Any) -> float:
-    return float(getattr(prior.support, "upper_bound", np.inf))
-
-
-def redshift_nodes(redshift: Any) -> np.ndarray:
-    """Redshifts at which the table is made: the fixed one, or a grid over the prior's support.
-
-    Raises
-    ------
-    ParameterError
-        If a fixed redshift is not positive, or the support of the prior is not bounded.
-    """
-    if isinstance(redshift, Fixed):
-        if not redshift.value > 0:
-            raise ParameterError(
-                f"redshift={float(redshift.value):g}: expected a positive redshift, from which the "
-                "luminosity distance follows"
-            )
-        return np.array([float(redshift.value)])
-    low = float(getattr(redshift.support, "lower_bound", -np.inf))
-    high = _upper_bound(redshift)
-    if not (0.0 <= low < high < np.inf):
-        raise ParameterError(
-            f"the prior of redshift has the support [{low:g}, {high:g}]; a bounded one at z >= 0 "
-            "is expected, for example Uniform(0, 6) or TruncatedNormal(1, 0.1, low=0, high=6)"
-        )
-    n = max(4, int(np.ceil(np.log((1.0 + high) / (1.0 + low)) / _LOG1PZ_STEP)) + 1)
-    return np.expm1(np.linspace(np.log1p(low), np.log1p(high), n))
-
-
-def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: float) -> int:
-    """Return the smallest number of attenuation nodes per band that reaches a tolerance.
-
-    The error is that of the band-averaged transmission of the dust for a flat spectrum, over
-    draws from the prior and a fixed set of redshifts (so that the choice, and with it the shape
-    of the compiled program, is the same for all galaxies); its 95th percentile has to be below
-    half the tolerance.
-
-    Raises
-    ------
-    ParameterError
-        If no number up to 12 suffices.
-    """
-    points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
-    breaks = spec.structure.dust.breaks if isinstance(spec["redshift"], Fixed) else ()
-    candidates = {k: _band_rules(points, weights, k, breaks) for k in _NODE_CANDIDATES}
-    one_plus_z = 1.0 + np.array(_REFERENCE_REDSHIFTS)[:, None, None]
-    observed = np.broadcast_to(points, (one_plus_z.size, *points.shape))
-    sections = [observed, *(nodes for nodes, _ in candidates.values())]
-    rest = np.concatenate(sections, axis=2) / one_plus_z
-    params = spec.sample_batch(jax.random.key(0), _N_DRAWS)
-    params |= {name: jnp.full(_N_DRAWS, value) for name, value in spec.fixed.items()}
-    seen = np.asarray(_transmitted(spec.structure, params, jnp.asarray(rest)))
-    seen_at = np.split(seen, np.cumsum([s.shape[2] for s in sections])[:-1], axis=-1)
-    truth = np.einsum("dpzbq,bq->dpzb", seen_at[0], weights)
-    visible = rest[..., : points.shape[1]].min(axis=-1) > _LYMAN_LIMIT
-    relevant = visible & (truth > _FAINTEST)
-    for (k, (_, integrals)), at_nodes in zip(candidates.items(), seen_at[1:], strict=True):
-        fast = np.einsum("dpzbk,zbk->dpzb", at_nodes, integrals)
-        error = np.abs(fast[relevant] / truth[relevant] - 1.0)
-        if np.percentile(error, 95) < _MARGIN * tolerance:
-            return k
-    raise ParameterError(
-        f"tolerance={tolerance:g} is not reached with {max(_NODE_CANDIDATES)} attenuation nodes "
-        "per band; ask for less, or use mode='exact'"
+def _build_nebula(
+    structure: Structure, ssp: SSPData, photometry: Photometry, age_scheme: str, n_young: int
+) -> Nebula | None:
+    """Load the nebular models and link them to the young ages of the stars."""
+    data = structure.nebular.load()
+    coupling = structure.nebular.couple(ssp, data, age_scheme)
+    if data is None or coupling is None:
+        return None
+    output, ages = np.asarray(coupling.output), np.asarray(coupling.ages)
+    coupling = replace(coupling, output=output[:, :n_young], ages=ages[:n_young])
+    curves = band_curves(
+        [band.wave for band in photometry.filters],
+        [band.transmission for band in photometry.filters],
     )
+    return Nebula(data, coupling, curves)
 
 
-def _band_rules(
-    points: np.ndarray, weights: np.ndarray, n_nodes: int, breaks: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes [Angstrom] and integrals of their functions, (reference redshift, band, K)."""
-    known: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
-
-    def rule(band: int, redshift: float) -> tuple[np.ndarray, np.ndarray]:
-        log_points = np.log(points[band])
-        cuts = np.log(breaks) + np.log1p(redshift)
-        inside = tuple(cuts[(cuts > log_points.min()) & (cuts < log_points.max())])
-        if (band, inside) not in known:
-            nodes, basis = band_basis(log_points, n_nodes, inside)
-            known[band, inside] = np.exp(nodes), basis @ weights[band]
-        return known[band, inside]
-
-    rules = [[rule(b, z) for b in range(len(points))] for z in _REFERENCE_REDSHIFTS]
-    nodes = np.array([[nodes for nodes, _ in bands] for bands in rules])
-    return nodes, np.array([[integrals for _, integrals in bands] for bands in rules])
+def _common_wave(sources: Sources, structure: Structure) -> np.ndarray:
+    """Wavelengths that resolve everything that shines [Angstrom]."""
+    if sources.nebular is None and not structure.emissions:
+        return sources.wave
+    others = [component.rest_grid for component in structure.emissions]
+    others += [np.asarray(t.wave) for t in sources.templates if t is not None]
+    if sources.nebular is not None:
+        others.append(np.asarray(sources.nebular.wave))
+    return np.unique(np.concatenate([sources.wave, *others]))
 
 
-@partial(jax.jit, static_argnums=0)
-def _transmitted(structure: Structure, params: dict[str, Array], rest: Array) -> Array:
-    """Transmission of the dust towards young and old stars, (n_draw, 2, *rest.shape)."""
+def _resampled(ssp: SSPData, wave: np.ndarray) -> Array:
+    """Return the spectra of the SSPs on other wavelengths, zero outside of their own."""
+    own = np.asarray(ssp.ssp_wave)
+    if wave.size == own.size:
+        return jnp.asarray(ssp.ssp_flux)
+    flux = np.asarray(ssp.ssp_flux)
+    rows = [np.interp(wave, own, row, left=0.0, right=0.0) for row in flux.reshape(-1, own.size)]
+    return jnp.asarray(np.reshape(np.asarray(rows, dtype=flux.dtype), (*flux.shape[:2], -1)))
 
-    def one(p: dict[str, Array]) -> Array:
-        return jnp.exp(-jnp.stack(structure.dust.optical_depths(rest, p)))
 
-    return jax.vmap(one)(params)
+def _in_flux_units(table: PhotometryTable, unit: float) -> PhotometryTable:
+    """Multiply everything in a table that is light by the unit of flux."""
+    values = jax.tree.map(lambda x: x * unit, table.values)
+    values = replace(values, line_transmission=table.values.line_transmission)
+    return replace(table, values=values)
+
+
+def _check_coverage(
+    sources: Sources,
+    structure: Structure,
+    quadrature: BandQuadrature,
+    names: tuple[str, ...],
+    redshifts: np.ndarray,
+) -> None:
+    """Refuse bands in which no component of the model shines."""
+    ranges = {"stars": (sources.wave[0], sources.wave[-1])}
+    ranges |= {f"{e.kind} {e.name!r}": e.coverage for e in structure.emissions}
+    points = np.asarray(quadrature.wave)
+    blue = points.min(axis=1) / (1.0 + redshifts.max())
+    red = points.max(axis=1) / (1.0 + redshifts.min())
+    for name, low, high in zip(names, blue, red, strict=True):
+        if not _covered(low, high, list(ranges.values())):
+            parts = ", ".join(f"{k} {a:.6g}-{b:.6g}" for k, (a, b) in ranges.items())
+            raise DataError(
+                f"band {name!r} needs rest-frame wavelengths {low:.6g}-{high:.6g} Angstrom, but "
+                f"the model's components cover {parts}; leave the band out, add a component that "
+                "shines there (dust_emission, agn, radio, xray), or use another SSP grid"
+            )
+
+
+def _covered(low: float, high: float, ranges: list[tuple[float, float]]) -> bool:
+    """Tell whether the union of ranges covers an interval."""
+    reached = low
+    for start, end in sorted(ranges):
+        if start <= reached:
+            reached = max(reached, end)
+    return reached >= high
 
 
 @partial(jax.jit, static_argnums=0)

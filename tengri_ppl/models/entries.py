@@ -108,8 +108,8 @@ def _check_bounds(name: str, prior: Any) -> None:
     high = np.asarray(getattr(support, "upper_bound", np.inf), dtype=float)
     if not np.all(low < high):
         raise ParameterError(
-            f"the prior of {name}, {describe_entry(prior)}, has no support between {low.max():g} and "
-            f"{high.min():g}; the lower bound has to be below the upper one"
+            f"the prior of {name}, {describe_entry(prior)}, has no support between "
+            f"{low.max():g} and {high.min():g}; the lower bound has to be below the upper one"
         )
 
 

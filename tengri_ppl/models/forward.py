@@ -21,9 +21,10 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.models.absorption import AbsorptionTable
 from tengri_ppl.models.light_table import LightTable
-from tengri_ppl.models.parameters import Structure
 from tengri_ppl.models.photometry_table import LINE_OFFSET, PhotometryTable
+from tengri_ppl.models.sources import IONISING_EDGE
 from tengri_ppl.models.starlight import Starlight, Stars
+from tengri_ppl.models.structure import EMISSION_KINDS, Structure
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.attenuation import MAG_PER_TAU
 from tengri_ppl.physics.constants import MICROJANSKY_CGS, MPC_CM
@@ -45,6 +46,7 @@ _TEN_PARSEC_MPC = 1e-5
 _V_BAND = 5500.0
 _SFR_WINDOWS_GYR = {"10myr": 0.01, "100myr": 0.1}
 _IONISING_WAVE = 500.0
+_X_RAYS = 41.4
 
 
 def flux_unit(lsun_erg_s: float) -> float:
@@ -59,11 +61,12 @@ def igm_transmission(
     """IGM transmission at observed wavelengths [Angstrom], shape of ``wave_obs``.
 
     Evaluated on a rest-frame grid with a node on either side of each Lyman line, and interpolated.
-    Photons of X-rays pass.
+    The models hold for the ultraviolet; X-rays pass.
     """
     rest = jnp.asarray(structure.igm.rest_grid)
     grid = structure.igm.transmission(rest * (1.0 + redshift), redshift, coefficients)
-    return jnp.interp(jnp.asarray(wave_obs) / (1.0 + redshift), rest, grid, left=1.0, right=1.0)
+    at = jnp.asarray(wave_obs) / (1.0 + redshift)
+    return jnp.where(at < _X_RAYS, 1.0, jnp.interp(at, rest, grid, right=1.0))
 
 
 @jax.tree_util.register_dataclass
@@ -91,13 +94,14 @@ class Host(NamedTuple):
     galaxy: Galaxy
 
     def scaled(self, factor: ArrayLike) -> Host:
-        """Return a host of another mass."""
+        """Return a host of another mass; the factor has the leading axes of the properties."""
+        factor = jnp.asarray(factor)
         galaxy = self.galaxy._replace(
             absorbed=self.galaxy.absorbed * factor,
             sfr=self.galaxy.sfr * factor,
             stellar_mass=self.galaxy.stellar_mass * factor,
         )
-        return Host(self.flux * factor, galaxy)
+        return Host(self.flux * factor[..., None], galaxy)
 
 
 class _Intrinsic(NamedTuple):
@@ -159,7 +163,7 @@ class ForwardModel:
         stars = self.starlight.stars(params)
         gas = self._gas(stars, params)
         table = self.table.at(params["redshift"])
-        rest = self._rest_nodes(params)
+        rest = self._rest(self.table.node_wave, params)
         light = table.light(stars, gas, self._escaping(params))
         young, old = self.structure.dust.transmission(rest, params)
         flux = self._band_sums(light.young * young + light.old * old)
@@ -167,7 +171,7 @@ class ForwardModel:
             flux += self._seen_lines(gas, params) @ self._line_response(table, params["redshift"])
         galaxy = self._galaxy(stars, params, self._absorbed_fast(stars, gas, params))
         for component in self.structure.host_emissions:
-            flux += self._emission_fluxes(component, table, rest, params, galaxy)
+            flux += self._emission_fluxes(component, table, params, galaxy)
         return Host(flux * self._dilution(params["redshift"]), galaxy)
 
     def added_flux(self, params: Mapping[str, Any], galaxy: Galaxy) -> Array:
@@ -175,13 +179,14 @@ class ForwardModel:
         flux = jnp.zeros(len(self.bands))
         if not self.structure.additions:
             return flux
-        table, rest = self.table.at(params["redshift"]), self._rest_nodes(params)
+        table = self.table.at(params["redshift"])
         for component in self.structure.additions:
-            flux += self._emission_fluxes(component, table, rest, params, galaxy)
+            flux += self._emission_fluxes(component, table, params, galaxy)
         return flux * self._dilution(params["redshift"])
 
-    def _rest_nodes(self, params: Mapping[str, Any]) -> Array:
-        return jnp.asarray(self.table.node_wave) / (1.0 + jnp.asarray(params["redshift"]))
+    @staticmethod
+    def _rest(wave: ArrayLike, params: Mapping[str, Any]) -> Array:
+        return jnp.asarray(wave) / (1.0 + jnp.asarray(params["redshift"]))
 
     def _band_sums(self, at_nodes: Array) -> Array:
         return at_nodes.reshape(len(self.bands), -1).sum(axis=1)
@@ -190,7 +195,6 @@ class ForwardModel:
         self,
         component: Emission,
         table: LightTable,
-        rest: Array,
         params: Mapping[str, Any],
         galaxy: Galaxy,
     ) -> Array:
@@ -198,6 +202,7 @@ class ForwardModel:
         index = self.structure.emissions.index(component)
         flux = jnp.zeros(len(self.bands))
         if component.is_smooth:
+            rest = self._rest(self.table.smooth_wave, params)
             flux += self._band_sums(component.smooth(rest, params, galaxy) * table.smooth)
         if (templates := self.templates[index]) is not None:
             flux += component.weights(params, galaxy, templates) @ table.templates[index]
@@ -209,9 +214,12 @@ class ForwardModel:
             return jnp.zeros(())
         light = self.absorption.values.light(stars, gas, self._escaping(params))
         young, old = self.structure.dust.transmission(self.absorption.node_wave, params)
-        return jnp.sum(light.young * (1.0 - young) + light.old * (1.0 - old)) + (
-            self._absorbed_lines(gas, params)
-        )
+        absorbed = jnp.sum(light.young * (1.0 - young) + light.old * (1.0 - old))
+        if self.nebula is not None:
+            ionising = self.absorption.values.ionising_light(stars).sum()
+            absorbed += self.structure.nebular.dust_share(params) * ionising
+            absorbed += self._absorbed_lines(gas, params)
+        return absorbed
 
     # -- gas -------------------------------------------------------------------------------------
 
@@ -237,9 +245,7 @@ class ForwardModel:
 
     def _absorbed_lines(self, gas: Array, params: Mapping[str, Any]) -> Array:
         """Luminosity of the lines that the dust absorbs [Lsun]."""
-        if self.nebula is None:
-            return jnp.zeros(())
-        lines = line_luminosities(gas, self.nebula.data)
+        lines = line_luminosities(gas, self._nebula.data)
         return jnp.sum(lines * (1.0 - self._line_transmission(params)))
 
     def _line_response(self, table: LightTable, redshift: ArrayLike) -> Array:
@@ -317,7 +323,12 @@ class ForwardModel:
         light = self._intrinsic(stars, gas, params)
         young, old = self.structure.dust.transmission(self.wave, params)
         lost = (light.young + light.gas) * (1.0 - young) + light.old * (1.0 - old)
-        absorbed = jnp.sum(lost * self.frequency_weight) + self._absorbed_lines(gas, params)
+        absorbed = jnp.sum(lost * self.frequency_weight)
+        if self.nebula is not None:
+            blue = self.starlight.spectra(stars)[0] * (self.wave < IONISING_EDGE)
+            ionising = jnp.sum(blue * self.frequency_weight)
+            absorbed += self.structure.nebular.dust_share(params) * ionising
+            absorbed += self._absorbed_lines(gas, params)
         return self._galaxy(stars, params, absorbed)
 
     def _galaxy(self, stars: Stars, params: Mapping[str, Any], absorbed: Array) -> Galaxy:
@@ -359,7 +370,7 @@ class ForwardModel:
             "attenuated": light.young * young + light.old * old + seen_glow,
             "nebular": seen_glow,
         }
-        parts |= {kind: jnp.zeros_like(self.wave) for kind in self.structure.emission_kinds}
+        parts |= {kind: jnp.zeros_like(self.wave) for kind in EMISSION_KINDS}
         for component in self.structure.emissions:
             parts[component.kind] += self._emitted(component, params, galaxy)
         parts["dust_ir"] = parts.pop("dust_emission")
@@ -416,9 +427,10 @@ class ForwardModel:
         column = flux[..., upper - 1] * (1.0 - share) + flux[..., upper] * share
         every = stars.total(column)
         few = jnp.sum(stars.by_metallicity(stars.young) * column[:, : self.starlight.n_young])
-        young, old = self.structure.dust.transmission(jnp.asarray(_V_BAND), params)
+        v_band = jnp.asarray(_V_BAND)
+        young, old = self.structure.dust.transmission(v_band, params)
         seen = few * young + (every - few) * old
         return {
             "a_v": -MAG_PER_TAU * jnp.log(seen / every),
-            "a_v_diffuse": -MAG_PER_TAU * jnp.log(old),
+            "a_v_diffuse": MAG_PER_TAU * self.structure.dust.optical_depths(v_band, params)[1],
         }

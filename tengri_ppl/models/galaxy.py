@@ -58,14 +58,16 @@ def galaxy_model(
     noise = noise if isinstance(noise, GaussianNoise) else GaussianNoise(sigma=noise)
     name = sed.spec.amplitude
     if decentre and data is not None and name in sed.spec.priors:
-        unit_flux = sed.flux_per_amplitude(sed.sample(skip=(name,)))
-        location, scale = _expected_log_amplitude(unit_flux, noise, data)
+        params = sed.sample(skip=(name,))
+        unit = sed.unit_host(params)
+        location, scale = _expected_log_amplitude(unit.flux, noise, data)
         log_amplitude = sample_decentred(name, sed.spec[name], location, scale)
     else:
         params = sed.sample()
-        unit_flux = sed.flux_per_amplitude(params)
+        unit = sed.unit_host(params)
         log_amplitude = {**sed.spec.fixed, **params}[name]
-    flux = unit_flux * 10.0**log_amplitude
+    host = unit.scaled(10.0**log_amplitude)
+    flux = host.flux + sed.added_flux(params, host.galaxy)
     with numpyro.plate("band", sed.n_band):
         numpyro.sample("flux", flux_distribution(flux, noise, data), obs=data)
     return flux * MICROJANSKY_CGS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -33,6 +33,8 @@ class Light(NamedTuple):
 class LightTable:
     """Integrals of L_nu per unit of each source, at nodes of wavelength.
 
+    The arrays are NumPy's while tables are built, and JAX's afterwards.
+
     Attributes
     ----------
     stars : array, shape (n_age, n_met, n_node)
@@ -51,13 +53,13 @@ class LightTable:
         Of the templates of each component that adds light.
     """
 
-    stars: Array
-    ionising: Array | None = None
-    nebular: Array | None = None
-    smooth: Array | None = None
-    lines: Array | None = None
-    line_transmission: Array | None = None
-    templates: tuple[Array | None, ...] = ()
+    stars: Any
+    ionising: Any = None
+    nebular: Any = None
+    smooth: Any = None
+    lines: Any = None
+    line_transmission: Any = None
+    templates: tuple[Any, ...] = ()
 
     def light(self, stars: Stars, gas: Array, escaping: Array) -> Light:
         """Sum the light of stars and gas.
@@ -74,9 +76,12 @@ class LightTable:
         young = contract(self.stars, stars.young, stars.share)
         old = contract(self.stars, stars.every, stars.share) - young
         if self.nebular is not None:
-            ionising = contract(self.ionising, stars.young, stars.share)
-            young += (escaping - 1.0) * ionising + gas @ self.nebular
+            young += (escaping - 1.0) * self.ionising_light(stars) + gas @ self.nebular
         return Light(young, old)
+
+    def ionising_light(self, stars: Stars) -> Array:
+        """Sum the light of young stars that ionises gas, before any of it does; (n_node,)."""
+        return contract(self.ionising, stars.young, stars.share)
 
 
 def contract(integrals: Array, masses: Array, share: Array | None = None) -> Array:

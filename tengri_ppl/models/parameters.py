@@ -11,7 +11,7 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.entries import Fixed, default_entry, describe_entry, make_entry
-from tengri_ppl.models.structure import Structure, choose_structure, unknown_parameter
+from tengri_ppl.models.structure import choose_structure, unknown_parameter
 from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen
 from tengri_ppl.physics.emission import Emission
 from tengri_ppl.physics.igm import IGM

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ __all__ = ["LINE_OFFSET", "PhotometryTable", "band_basis", "build_table", "lagra
 Transmission = Callable[[np.ndarray, float], np.ndarray]
 #: Lines are taken to be absorbed like light this much (relatively) blueward of them.
 LINE_OFFSET = 1e-5
+_N_SMOOTH = 12
 
 
 @jax.tree_util.register_dataclass
@@ -50,12 +52,15 @@ class PhotometryTable:
         Integrals of L_nu [Lsun/Hz], with a leading axis of length n_z in every array.
     node_wave : array, shape (n_band * K,)
         Observed wavelengths of the nodes [Angstrom].
+    smooth_wave : array, shape (n_band * K_s,)
+        Observed wavelengths at which smooth spectra are evaluated [Angstrom].
     log1pz : array, shape (n_z,)
         ln(1 + z) of the redshift nodes, uniform.
     """
 
     values: LightTable
     node_wave: ArrayLike
+    smooth_wave: ArrayLike
     log1pz: ArrayLike
 
     def at(self, redshift: ArrayLike) -> LightTable:
@@ -154,6 +159,7 @@ def build_table(
     redshifts: np.ndarray,
     transmission: Transmission,
     breaks: tuple[float, ...] = (),
+    smooth_breaks: tuple[float, ...] = (),
     curves: BandCurves | None = None,
 ) -> PhotometryTable:
     """Integrate everything that shines through the bands.
@@ -170,30 +176,40 @@ def build_table(
         One redshift, or at least four, uniform in ln(1 + z).
     transmission : callable
         ``transmission(wave_obs, redshift)``: IGM transmission at observed wavelengths.
-    breaks : tuple of float
-        Rest-frame wavelengths [Angstrom] at which the attenuation is not smooth; used with a
-        single redshift, because the nodes of the table are at rest in the observed frame.
+    breaks, smooth_breaks : tuple of float
+        Rest-frame wavelengths [Angstrom] at which the attenuation, and smooth spectra, are not
+        smooth; used with a single redshift, because the nodes of the table are at rest in the
+        observed frame.
     curves : BandCurves, optional
         The filters as curves, with which the response to lines is tabulated; for a single
         redshift, because it is not smooth in redshift.
     """
     points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
-    cuts = _observed_breaks(breaks, redshifts)
-    nodes, basis = zip(*(band_basis(np.log(p), n_nodes, cuts) for p in points), strict=True)
-    rules = [w * b for w, b in zip(weights, basis, strict=True)]
+    nodes, rules = _rules(points, weights, n_nodes, _observed_breaks(breaks, redshifts))
+    smooth = _rules(points, weights, _N_SMOOTH, _observed_breaks(smooth_breaks, redshifts))
     tables = []
     for z in map(float, redshifts):
         igm = transmission(points.ravel(), z).reshape(points.shape)
         seen = [rule * t for rule, t in zip(rules, igm, strict=True)]
         table = integrate(sources, list(points / (1.0 + z)), seen)
+        at_smooth = np.concatenate([rule @ t for rule, t in zip(smooth[1], igm, strict=True)])
+        table = replace(table, smooth=at_smooth if sources.smooth else None)
         tables.append(replace(table, **_lines(sources, z, transmission, curves)))
     values = jax.tree.map(lambda *x: np.stack(x), *tables)
-    return PhotometryTable(values, np.exp(np.concatenate(nodes)), np.log1p(redshifts))
+    return PhotometryTable(values, nodes, smooth[0], np.log1p(redshifts))
+
+
+def _rules(
+    points: np.ndarray, weights: np.ndarray, n_nodes: int, cuts: tuple[float, ...]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Nodes of all bands [Angstrom], and the weights of each band's integrals, (K, n_q) each."""
+    nodes, basis = zip(*(band_basis(np.log(p), n_nodes, cuts) for p in points), strict=True)
+    return np.exp(np.concatenate(nodes)), [w * b for w, b in zip(weights, basis, strict=True)]
 
 
 def _lines(
     sources: Sources, redshift: float, transmission: Transmission, curves: BandCurves | None
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Transmission of the IGM at the nebular lines, and the response of the bands to them."""
     if sources.nebular is None:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,37 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.build import build_forward
-from tengri_ppl.models.forward import ForwardModel
+from tengri_ppl.models.forward import ForwardModel, Host
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.observation.observation import Observation
+from tengri_ppl.physics.emission import Galaxy
 from tengri_ppl.physics.ssp import SSPData
 
-__all__ = ["SEDModel"]
+__all__ = ["LineFluxes", "SEDModel"]
 
 _MODES = {"auto": "fast", "fast": "fast", "exact": "exact", "compositional": "exact"}
+
+
+class LineFluxes(NamedTuple):
+    """Nebular emission lines.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Cloudy's labels, for example ``"H  1  6562.80A"`` for H alpha.
+    wave_vacuum, wave_air : Array, shape (n_line,)
+        Rest-frame wavelengths [Angstrom]; those "in air" are so above 2000 Angstrom.
+    luminosity : Array, shape (..., n_line)
+        Luminosity without dust [erg/s].
+    flux : Array, shape (..., n_line)
+        Observed flux behind the dust, without IGM absorption [erg/s/cm^2].
+    """
+
+    names: tuple[str, ...]
+    wave_vacuum: ArrayLike
+    wave_air: ArrayLike
+    luminosity: Array
+    flux: Array
 
 
 @jax.tree_util.register_pytree_node_class
@@ -181,7 +204,7 @@ class SEDModel:
         return self._run(f"photometry_{_MODES[mode]}", params)
 
     def predict_sed(self, params: Mapping[str, ArrayLike]) -> Array:
-        """Predict the attenuated rest-frame spectrum, without IGM absorption.
+        """Predict the rest-frame spectrum of everything, without IGM absorption.
 
         Returns
         -------
@@ -189,6 +212,44 @@ class SEDModel:
             L_nu [erg/s/Hz] on :attr:`wave`.
         """
         return self._run("spectrum", params)
+
+    def sed_decomposition(self, params: Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Predict the rest-frame spectra of the components, without IGM absorption.
+
+        Returns
+        -------
+        dict
+            L_nu [erg/s/Hz] on :attr:`wave`, shape (..., n_wave): ``intrinsic`` (stars and gas
+            without dust), ``attenuated`` (the same behind it), ``nebular`` (the part of the gas
+            in ``attenuated``), ``dust_ir``, ``agn``, ``shock``, ``radio``, ``xray``, and
+            ``total`` = ``attenuated`` + ``dust_ir`` + ``agn`` + ``shock`` + ``radio`` +
+            ``xray``. Components that the model lacks are zero.
+        """
+        return self._run("decomposition", params)
+
+    def predict_lines(self, params: Mapping[str, ArrayLike]) -> LineFluxes:
+        """Predict the nebular emission lines.
+
+        Returns
+        -------
+        LineFluxes
+            Names, wavelengths in vacuum and in air, luminosities without dust and observed
+            fluxes behind it.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no nebular emission.
+        """
+        if self.forward.nebula is None:
+            raise ParameterError("the model has no lines; choose nebular='cloudy'")
+        data = self.forward.nebula.data
+        return LineFluxes(
+            names=data.line_names,
+            wave_vacuum=data.line_wave_vacuum,
+            wave_air=data.line_wave,
+            **self._run("lines", params),
+        )
 
     def predict_sfh(self, params: Mapping[str, ArrayLike], lookback: ArrayLike) -> Array:
         """Star formation rate [Msun/yr] at lookback times [Gyr]; shape (..., n_time)."""
@@ -209,24 +270,50 @@ class SEDModel:
         """
         return self._run("derived", params)
 
-    def flux_per_amplitude(self, params: Mapping[str, ArrayLike]) -> Array:
-        """Predict the photometry of a unit amplitude, 1 Msun or 1 Msun/yr, in the fast mode.
+    def unit_host(self, params: Mapping[str, ArrayLike]) -> Host:
+        """Predict the host of a unit amplitude, 1 Msun or 1 Msun/yr, in the fast mode.
 
-        ``params`` need not hold the amplitude.
+        The host is what scales with the amplitude: stars, gas and the dust that they heat.
+        ``params`` need not hold the amplitude. Multiplied by the amplitude (:meth:`Host.scaled`)
+        and added to :meth:`added_flux`, the flux is that of :meth:`predict_photometry`.
+
+        Returns
+        -------
+        Host
+            ``flux``, shape (..., n_band) [microjansky], and the properties of the galaxy, (...).
+        """
+        return self._run("unit_host", self._filled(params))
+
+    def added_flux(self, params: Mapping[str, ArrayLike], galaxy: Galaxy) -> Array:
+        """Predict the photometry of what is not in proportion to the host, in the fast mode.
+
+        Parameters
+        ----------
+        params : mapping
+            The free parameters; the amplitude may be left out.
+        galaxy : Galaxy
+            Properties of the host, of the shape (...) of the parameters.
 
         Returns
         -------
         Array, shape (..., n_band)
-            Fluxes [microjansky].
+            Fluxes [microjansky]; zero without AGN, shock, radio and X-rays.
         """
-        name = self.spec.amplitude
-        filled = params if name in self.spec.fixed else {**params, name: 0.0}
-        return self._run("unit_flux", filled)
+        if not self.spec.structure.additions:
+            return jnp.zeros(self.n_band)
+        return self._run("added_flux", self._filled(params), mapped=galaxy)
 
-    def _run(self, method: str, params: Mapping[str, ArrayLike], *args: Array) -> Any:
+    def _filled(self, params: Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
+        """Add an amplitude, which is not going to matter, where there is none."""
+        name = self.spec.amplitude
+        return params if name in self.spec.fixed else {name: 0.0, **params}
+
+    def _run(
+        self, method: str, params: Mapping[str, ArrayLike], *args: Array, mapped: Any = None
+    ) -> Any:
         """Evaluate a method of the forward model, over all leading axes of the parameters."""
         free = self.spec.free_values(params)
-        return _evaluate(method, self.forward, free, self.spec.fixed, *args)
+        return _evaluate(method, self.forward, free, self.spec.fixed, mapped, *args)
 
     def photometry_error(self, key: Array, n_draws: int = 500) -> dict[str, float]:
         """Measure the error of the fast mode against the exact mode over prior draws.
@@ -253,26 +340,28 @@ def _evaluate(
     forward: ForwardModel,
     free: dict[str, ArrayLike],
     fixed: dict[str, ArrayLike],
+    mapped: Any,
     *args: Array,
 ) -> Any:
-    """Call ``forward.method(parameters, *args)``, mapped over the parameters' common shape."""
+    """Call ``forward.method(parameters, mapped, *args)`` over the batch of the first two."""
 
-    def one(params: dict[str, Array]) -> Any:
-        return getattr(forward, method)(params, *args)
+    def one(params: dict[str, Array], each: Any) -> Any:
+        return getattr(forward, method)(params, *(() if each is None else (each,)), *args)
 
     params = {name: jnp.asarray(value, dtype=float) for name, value in {**fixed, **free}.items()}
     events = {name: _event_shape(name, value, forward) for name, value in params.items()}
     batch = {name: v.shape[: v.ndim - len(events[name])] for name, v in params.items()}
     shape = jnp.broadcast_shapes(*batch.values())
     if not shape:
-        return one(params)
+        return one(params, mapped)
     flat = {
         k: jnp.broadcast_to(v, shape + events[k]).reshape(-1, *events[k])
         for k, v in params.items()
         if batch[k]
     }
     shared = {k: v for k, v in params.items() if not batch[k]}
-    out = jax.vmap(lambda p: one({**shared, **p}))(flat)
+    every = jax.tree.map(lambda x: jnp.broadcast_to(x, shape).ravel(), mapped)
+    out = jax.vmap(lambda p, each: one({**shared, **p}, each))(flat, every)
     return jax.tree.map(lambda x: x.reshape(shape + x.shape[1:]), out)
 
 

@@ -58,13 +58,12 @@ def integrate(sources: Sources, at: list[np.ndarray], rules: list[np.ndarray]) -
     Returns
     -------
     LightTable
-        Without lines.
+        Without lines and smooth spectra.
     """
     n_age, n_met, n_wave = sources.stars.shape
     stars = _project_all(sources.wave, sources.stars.reshape(-1, n_wave), at, rules)
     table = LightTable(
         stars=stars.reshape(n_age, n_met, -1),
-        smooth=np.concatenate([r.sum(axis=1) for r in rules]) if sources.smooth else None,
         templates=tuple(_templates(t, at, rules) for t in sources.templates),
     )
     if sources.nebular is None:
@@ -74,7 +73,6 @@ def integrate(sources: Sources, at: list[np.ndarray], rules: list[np.ndarray]) -
     gas = np.asarray(sources.nebular.continuum)
     return LightTable(
         stars=table.stars,
-        smooth=table.smooth,
         templates=table.templates,
         ionising=_project_all(sources.wave, young, at, blue).reshape(-1, n_met, stars.shape[1]),
         nebular=_project_all(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from tengri_ppl.models.parameters import Structure
+from tengri_ppl.models.structure import Structure
 from tengri_ppl.physics.composite import (
     FormedMass,
     form_mass,

@@ -18,7 +18,6 @@ from tengri_ppl.physics.component import (
     Component,
     Parameter,
     make_component,
-    make_of_kind,
     registered_components,
 )
 from tengri_ppl.physics.emission import Emission
@@ -69,10 +68,9 @@ class Structure:
         return tuple(e for e in self.emissions if e.kind != EMISSION_KINDS[0])
 
     @property
-    def breaks(self) -> tuple[float, ...]:
+    def smooth_breaks(self) -> tuple[float, ...]:
         """Rest-frame wavelengths [Angstrom] at which smooth spectra are not, increasing."""
-        every = {x for e in self.emissions if e.is_smooth for x in e.breaks}
-        return tuple(sorted(every | set(self.dust.breaks)))
+        return tuple(sorted({x for e in self.emissions if e.is_smooth for x in e.breaks}))
 
     def young_age(self, params: Mapping[str, Any]) -> ArrayLike:
         """Age up to which stars light gas and are behind birth clouds [Gyr]."""
@@ -113,7 +111,7 @@ def choose_structure(
 def _choose_emissions(choices: Mapping[str, str | Emission]) -> tuple[Emission, ...]:
     """Make the components that add light; radio and X-rays are told of the active nucleus."""
     made = {
-        kind: make_of_kind(kind, Emission, choice)
+        kind: make_component(Emission, choice, kind)
         for kind, choice in choices.items()
         if choice != "none"
     }
@@ -155,7 +153,7 @@ def _choose_metallicity(choice: str | Metallicity, values: Mapping[str, Any]) ->
 
 def _table_length(
     table: type[Component], choice: str | Component, values: Mapping[str, Any]
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Return the number of rows of a component that is a table, read off its last column."""
     given = values.get(table().parameters[-1].name)
     if choice != table.name or given is None:
@@ -181,7 +179,8 @@ def _choose_dust(
         return make_component(DustScreen, dust, law=diffuse, law_bc=birth)
     if law_bc is not None:
         raise ParameterError(f"dust_law_bc needs dust='two_component', but dust is {dust!r}")
-    return make_component(DustScreen, dust, **({"law": diffuse} if "law" in known else {}))
+    options: dict[str, Any] = {"law": diffuse} if "law" in known else {}
+    return make_component(DustScreen, dust, **options)
 
 
 def unknown_parameter(name: str, structure: Structure) -> str:

@@ -1,5 +1,35 @@
 """Pure JAX functions of galaxy physics; nothing here knows of priors or samplers."""
 
-from tengri_ppl.physics import attenuation, composite, cosmology, igm, metallicity, sfh, ssp
+from tengri_ppl.physics import (
+    agn,
+    attenuation,
+    composite,
+    cosmology,
+    dust_emission,
+    igm,
+    metallicity,
+    nebular,
+    radio,
+    sfh,
+    shocks,
+    ssp,
+    templates,
+    xray,
+)
 
-__all__ = ["attenuation", "composite", "cosmology", "igm", "metallicity", "sfh", "ssp"]
+__all__ = [
+    "agn",
+    "attenuation",
+    "composite",
+    "cosmology",
+    "dust_emission",
+    "igm",
+    "metallicity",
+    "nebular",
+    "radio",
+    "sfh",
+    "shocks",
+    "ssp",
+    "templates",
+    "xray",
+]

@@ -25,6 +25,7 @@ __all__ = [
     "component_names",
     "make_component",
     "register",
+    "registered_components",
 ]
 
 
@@ -130,29 +131,38 @@ def component_names(kind: str) -> tuple[str, ...]:
     return tuple(_REGISTRY.get(kind, {}))
 
 
-def make_component(base: type[C], choice: str | C, **options: Any) -> C:
+def registered_components() -> dict[tuple[str, str], type[Component]]:
+    """Return all registered components by kind and name."""
+    return {(kind, name): c for kind, known in _REGISTRY.items() for name, c in known.items()}
+
+
+def make_component(base: type[C], choice: str | C, kind: str = "", **options: Any) -> C:
     """Return the component that a user's choice means: a registered name or an object.
 
     Parameters
     ----------
     base : type
-        Base class of the kind of component, for example ``SFH``.
+        Base class of the component, for example ``SFH``.
     choice : str or Component
         What the user gave.
+    kind : str, optional
+        Kind of component, where the base class is common to several.
     **options
         Fields of the component, where ``choice`` is a name.
 
     Raises
     ------
     ParameterError
-        If the name is not registered; the message lists the names that are.
+        If the name is not registered, or the object is of another kind; the message lists the
+        names that are registered.
     """
-    if isinstance(choice, base):
+    kind = kind or base.kind
+    if isinstance(choice, base) and choice.kind == kind:
         return choice
-    known = _REGISTRY.get(base.kind, {})
+    known = _REGISTRY.get(kind, {})
     if choice not in known:
         raise ParameterError(
-            f"{base.kind}={choice!r} is unknown{suggest(str(choice), known)} "
+            f"{kind}={choice!r} is unknown{suggest(str(choice), known)} "
             f"(available: {', '.join(sorted(known))})"
         )
     return cast(C, known[str(choice)](**options))

@@ -13,12 +13,19 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.physics.component import Component
 
 __all__ = ["Emission", "Galaxy", "Templates"]
+
+_GRID_STEP_DEX = 0.004
+#: Spectra of components without a red end are drawn up to here: 10 m [Angstrom].
+_LONGEST = 1e11
+#: Half the relative width of the step that stands for a break.
+_EDGE = 2e-6
 
 
 class Galaxy(NamedTuple):
@@ -69,6 +76,26 @@ class Emission(Component):
 
     #: Rest-frame wavelengths [Angstrom] between which the component emits.
     coverage: ClassVar[tuple[float, float]] = (0.0, jnp.inf)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Rest-frame wavelengths [Angstrom] at which the smooth light is not smooth."""
+        return ()
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the component has light with a smooth spectrum."""
+        return type(self).smooth is not Emission.smooth
+
+    @property
+    def rest_grid(self) -> np.ndarray:
+        """Rest-frame wavelengths [Angstrom] that resolve the smooth light, empty without any."""
+        if not self.is_smooth:
+            return np.empty(0)
+        low, high = np.log10(np.minimum(self.coverage, _LONGEST))
+        steps = np.logspace(low, high, max(2, round((high - low) / _GRID_STEP_DEX) + 1))
+        edges = np.outer(self.breaks, 1.0 + _EDGE * np.array([-1.0, 1.0]))
+        return np.unique(np.concatenate([steps, edges.ravel()]))
 
     def load(self) -> Templates | None:
         """Return the templates as arrays, which the caller passes back to :meth:`weights`."""

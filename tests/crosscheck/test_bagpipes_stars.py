@@ -138,7 +138,7 @@ def predict(reference, ssp, age_scheme):
             flux.append(np.asarray(model.predict_photometry({}, mode="exact")) / MICROJANSKY_CGS)
             derived.append({k: float(v) for k, v in model.derived({}).items()})
             fixed = {k: np.asarray(v) for k, v in spec.fixed.items()}
-            masses.append(np.asarray(model.forward.formed(fixed).mass))
+            masses.append(np.asarray(model.forward.starlight.formed(fixed).mass))
     table = {k: np.array([d[k] for d in derived]) for k in derived[0]}
     return {"flux": np.array(flux), "masses": masses, **table}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -85,6 +85,9 @@ class DustScreen(Component):
     """
 
     kind = "dust"
+
+    #: Whether young stars are in birth clouds, up to :meth:`birth_cloud_age`.
+    has_birth_clouds: ClassVar[bool] = False
 
     @property
     def breaks(self) -> tuple[float, ...]:
@@ -209,6 +212,7 @@ class TwoComponentDust(DustScreen):
     """
 
     reference = "Charlot & Fall 2000, ApJ 539, 718"
+    has_birth_clouds = True
     law: AttenuationLaw = field(default_factory=CalzettiLaw)
     law_bc: AttenuationLaw = field(default_factory=CalzettiLaw)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -28,6 +28,9 @@ class Nebular(Component):
     """Light of gas that young stars ionise; the base class is the absence of it."""
 
     kind = "nebular"
+
+    #: Age up to which stars light gas [Gyr], where the dust has no birth clouds that say it.
+    age_max_gyr: ClassVar[float] = 0.0
 
     def load(self) -> NebularData | None:
         """Return the grid as arrays, which the caller passes back to the other methods."""
@@ -64,6 +67,10 @@ class Nebular(Component):
         """Share of the young starlight that the gas lets out, shape of ``wave`` [Angstrom]."""
         return jnp.ones_like(jnp.asarray(wave, dtype=float))
 
+    def dust_share(self, params: Mapping[str, Any]) -> ArrayLike:
+        """Share of the ionising light of young stars that dust among the gas absorbs."""
+        return 0.0
+
 
 @register("nebular", "none")
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ class CloudyNebular(Nebular):
         Whether interpolation in metallicity is linear in log Z or in Z.
     path : str, optional
         A grid for :func:`load_nebular`.
+    age_max_gyr : float
+        Age up to which stars light gas [Gyr], where the dust has no birth clouds that say it.
     """
 
     reference = (
@@ -101,6 +110,7 @@ class CloudyNebular(Nebular):
     normalisation: str = "photons"
     space: str = "log"
     path: str | None = None
+    age_max_gyr: float = 0.01  # type: ignore[misc]  # a field where the base has a constant
 
     def __post_init__(self) -> None:
         """Check the choices."""
@@ -169,3 +179,7 @@ class CloudyNebular(Nebular):
     def starlight(self, wave: ArrayLike, params: Mapping[str, Any]) -> Array:
         """See :meth:`Nebular.starlight`; ``neb_fesc`` below 912 Angstrom, else 1."""
         return jnp.where(jnp.asarray(wave) < _STARLIGHT_EDGE, params["neb_fesc"], 1.0)
+
+    def dust_share(self, params: Mapping[str, Any]) -> ArrayLike:
+        """See :meth:`Nebular.dust_share`."""
+        return (1.0 - params["neb_fesc"]) * params["neb_fdust"]

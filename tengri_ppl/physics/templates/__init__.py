@@ -28,6 +28,7 @@ from tengri_ppl.physics.templates.grid import (
     TemplateAxis,
     TemplateFile,
     TemplateGrid,
+    frequency_weights,
     grid_weights,
     integrate_spectra,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "TemplateAxis",
     "TemplateFile",
     "TemplateGrid",
+    "frequency_weights",
     "grid_weights",
     "import_templates",
     "integrate_spectra",

@@ -20,6 +20,7 @@ __all__ = [
     "TemplateAxis",
     "TemplateFile",
     "TemplateGrid",
+    "frequency_weights",
     "grid_weights",
     "integrate_spectra",
 ]
@@ -136,7 +137,12 @@ def integrate_spectra(wave: ArrayLike, spectra: ArrayLike) -> np.ndarray:
     ndarray, shape (...,)
         Luminosity [Lsun], in 64 bit.
     """
-    wave, spectra = np.asarray(wave, dtype=float), np.asarray(spectra, dtype=float)
+    return np.asarray(spectra, dtype=float) @ frequency_weights(wave)
+
+
+def frequency_weights(wave: ArrayLike) -> np.ndarray:
+    """Return the weights (n_wave,) [Hz] with which L_nu is summed to integrate over frequency."""
+    wave = np.asarray(wave, dtype=float)
     step = np.diff(wave)
     e = step / wave[:-1]
     small = e < _SMALL_STEP
@@ -147,7 +153,7 @@ def integrate_spectra(wave: ArrayLike, spectra: ArrayLike) -> np.ndarray:
     weight = np.zeros_like(wave)
     weight[:-1] += blue / step
     weight[1:] += red / step
-    return C_ANGSTROM_PER_S * (spectra @ weight)
+    return C_ANGSTROM_PER_S * weight
 
 
 def grid_weights(coordinates: Sequence[ArrayLike], axes: Sequence[ArrayLike]) -> Array:
