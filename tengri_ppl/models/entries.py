@@ -91,10 +91,10 @@ def _prior(parameter: Parameter, prior: Any) -> Any:
     if shape and prior.shape() == shape:
         prior = prior.to_event(len(prior.batch_shape)) if prior.batch_shape else prior
     elif prior.shape() != shape:
-        wanted = f"of shape {shape}" if shape else "scalar"
+        wanted = f"distribution of shape {shape}" if shape else "scalar distribution"
         raise ParameterError(
             f"the prior of {name} has batch shape {prior.batch_shape} and event shape "
-            f"{prior.event_shape}; a {wanted} distribution is expected (galaxies are added by a "
+            f"{prior.event_shape}; a {wanted} is expected (galaxies are added by a "
             "numpyro.plate around sed.sample())"
         )
     _check_bounds(name, prior)

@@ -154,13 +154,19 @@ def _choose_metallicity(choice: str | Metallicity, values: Mapping[str, Any]) ->
 def _table_length(
     table: type[Component], choice: str | Component, values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the number of rows of a component that is a table, read off its last column."""
-    given = values.get(table().parameters[-1].name)
-    if choice != table.name or given is None:
+    """Return the number of rows of a component that is a table, read off the columns given."""
+    if choice != table.name:
         return {}
-    value = given.value if isinstance(given, Fixed) else given
-    shape = value.shape() if isinstance(value, dist.Distribution) else np.shape(value)
-    return {"n_time": shape[0]} if len(shape) == 1 else {}
+    columns = [p.name for p in table().parameters if p.shape and p.name in values]
+    lengths = [shape[0] for shape in map(_shape, map(values.get, columns)) if len(shape) == 1]
+    return {"n_time": lengths[0]} if lengths else {}
+
+
+def _shape(given: Any) -> tuple[int, ...]:
+    """Shape of what was given for a parameter."""
+    if isinstance(given, dist.Distribution):
+        return tuple(given.shape())
+    return np.shape(given.value if isinstance(given, Fixed) else given)
 
 
 def _choose_dust(

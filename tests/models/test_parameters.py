@@ -109,3 +109,105 @@ def test_replace_keeps_the_structure_and_refuses_unknown_names():
     assert "met_logzsol" in spec.fixed
     with pytest.raises(tg.ParameterError, match="not a parameter of this model"):
         spec.replace(metallicity=0.0)
+
+
+# -- vectors ---------------------------------------------------------------------------------------
+
+RATIOS = "sfh_continuity_logsfr_ratios"
+
+
+def test_default_priors_of_vectors_have_their_shape(key):
+    spec = _spec(sfh="continuity")
+    assert spec[RATIOS].event_shape == (6,) and spec[RATIOS].batch_shape == ()
+    assert spec.sample(key)[RATIOS].shape == (6,)
+    assert spec.sample_batch(key, 50)[RATIOS].shape == (50, 6)
+    fractions = _spec(sfh="dirichlet").sample_batch(key, 20)["sfh_dirichlet_sfr_fraction"]
+    np.testing.assert_allclose(fractions.sum(axis=1), 1.0, rtol=1e-5)
+    summary = spec.summary()
+    assert "StudentT(2, 0, 0.3) x 6" in summary
+    assert "Dirichlet() x 7" in _spec(sfh="dirichlet").summary()
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        dist.Normal(0.0, 0.5),
+        dist.Normal(np.zeros(6), 0.5),
+        dist.Normal(0.0, 0.5).expand([6]).to_event(1),
+        dist.MultivariateNormal(np.zeros(6), 0.25 * np.eye(6)),
+    ],
+)
+def test_priors_of_vectors_may_be_given_in_several_forms(prior, key):
+    """All of them mean six independent normals of width 0.5."""
+    spec = _spec(sfh="continuity", **{RATIOS: prior})
+    assert spec[RATIOS].event_shape == (6,)
+    value = 0.1 * np.arange(6.0)
+    expected = dist.Normal(0.0, 0.5).log_prob(value).sum()
+    np.testing.assert_allclose(spec[RATIOS].log_prob(value), expected, rtol=1e-5)
+    leaves, structure = jax.tree.flatten(spec)
+    again = jax.tree.unflatten(structure, leaves)
+    np.testing.assert_allclose(again[RATIOS].log_prob(value), expected, rtol=1e-5)
+
+
+def test_fixed_vectors_are_arrays_or_one_number_for_all():
+    given = np.linspace(-1.0, 1.0, 6)
+    np.testing.assert_array_equal(_spec(sfh="continuity", **{RATIOS: given}).fixed[RATIOS], given)
+    spec = _spec(sfh="continuity", **{RATIOS: tg.Fixed(0.2)})
+    np.testing.assert_array_equal(spec.fixed[RATIOS], np.full(6, 0.2))
+    assert "fixed, 6 values" in spec.summary()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros(5), "shape (5,): expected a NumPyro distribution, or Fixed(array) or an array"),
+        (np.array([0, 0, np.nan, 0, 0, 0]), "finite"),
+        (dist.Normal(np.zeros(5), 1.0), "distribution of shape (6,) is expected"),
+        (dist.Dirichlet(np.ones(4)), "event shape (4,)"),
+        (dist.Uniform(np.zeros(6), np.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])), "no support"),
+        ("flat", "expected a NumPyro distribution, or Fixed(array)"),
+    ],
+)
+def test_wrong_vectors_are_refused_with_the_way_out(value, message):
+    with pytest.raises(tg.ParameterError) as error:
+        _spec(sfh="continuity", **{RATIOS: value})
+    assert message in str(error.value)
+
+
+def test_fields_and_bursts_add_their_parameters():
+    spec = _spec(sfh="delayed", sfh_field="drw", sfh_burst="exponential")
+    assert spec.amplitude == "sfh_delayed_log_mass"
+    added = {"sfh_field_psd_sigma", "sfh_field_psd_tau_myr", "psd_xi", "sfh_burst_tau_gyr"}
+    assert added <= set(spec.free_params)
+    sizes = [np.size(v) for v in _spec(sfh_field="drw").sample(jax.random.key(0)).values()]
+    assert sum(sizes) == 137  # 7 of the smooth model, 2 of the field and 128 of its cells
+
+
+def test_a_table_takes_its_length_from_the_values():
+    time, rate = np.linspace(0.5, 8.0, 12), np.ones(12)
+    spec = _spec(sfh="tabulated", sfh_tabulated_time_gyr=time, sfh_tabulated_sfr=rate)
+    assert spec.structure.sfh.n_time == 12
+    assert float(spec.fixed["sfh_tabulated_log_scale"]) == 0.0
+    by_mass = _spec(
+        sfh="tabulated",
+        sfh_tabulated_time_gyr=time,
+        sfh_tabulated_sfr=rate,
+        sfh_tabulated_log_mass=10.0,
+    )
+    assert by_mass.amplitude == "sfh_tabulated_log_mass"
+    with pytest.raises(tg.ParameterError, match="sfh_tabulated_time_gyr has no default"):
+        _spec(sfh="tabulated", sfh_tabulated_sfr=rate)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sfh_field": "dwr"}, "sfh_field='dwr' is unknown; did you mean 'drw'"),
+        ({"sfh_burst": "konstant"}, "did you mean 'constant'"),
+        ({"sfh": "psb", "sfh_psb_log_peak_sfr": 1.0}, "not a parameter of this model"),
+    ],
+)
+def test_unknown_fields_bursts_and_amplitudes_are_refused(values, message):
+    with pytest.raises(tg.ParameterError) as error:
+        _spec(**values)
+    assert message in str(error.value)

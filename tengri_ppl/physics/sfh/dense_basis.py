@@ -7,16 +7,18 @@ rate, continuous and never negative.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.physics.component import DirichletPrior, Parameter, register
-from tengri_ppl.physics.sfh.base import SFH
+from tengri_ppl.physics.sfh.base import SFH, History
 
-__all__ = ["DenseBasisSFH", "monotone_derivative", "monotone_slopes"]
+__all__ = ["DenseBasisSFH", "monotone_curve", "monotone_slopes"]
 
 _NARROWEST = 1e-4
 _FAINTEST = 1e-10
@@ -46,8 +48,10 @@ def monotone_slopes(knots: Array, values: Array, first: ArrayLike, last: ArrayLi
     return jnp.concatenate([jnp.stack([first]), mean, jnp.stack([last])])
 
 
-def monotone_derivative(x: Array, knots: Array, values: Array, slopes: Array) -> Array:
-    """Differentiate the piecewise cubic Hermite curve with given values and slopes at its knots.
+def monotone_curve(
+    x: Array, knots: Array, values: Array, slopes: Array
+) -> tuple[Array, Array]:
+    """Piecewise cubic Hermite curve with given values and slopes at its knots.
 
     Parameters
     ----------
@@ -55,16 +59,23 @@ def monotone_derivative(x: Array, knots: Array, values: Array, slopes: Array) ->
         Between the first and the last knot.
     knots, values, slopes : Array, shape (n_knot,)
         Strictly increasing knots, the values and the slopes there.
+
+    Returns
+    -------
+    curve, derivative : Array, shape (...,)
     """
     left = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 0, knots.size - 2)
-    width = knots[left + 1] - knots[left]
+    width, rise = knots[left + 1] - knots[left], values[left + 1] - values[left]
+    before, after = slopes[left], slopes[left + 1]
     s = (x - knots[left]) / width
-    chord = (values[left + 1] - values[left]) / width
-    return (
-        6.0 * chord * s * (1.0 - s)
-        + slopes[left] * (1.0 - s) * (1.0 - 3.0 * s)
-        + slopes[left + 1] * s * (3.0 * s - 2.0)
+    bend = before * (1.0 - s) - after * s
+    curve = values[left] + rise * s**2 * (3.0 - 2.0 * s) + width * s * (1.0 - s) * bend
+    derivative = (
+        6.0 * rise / width * s * (1.0 - s)
+        + before * (1.0 - s) * (1.0 - 3.0 * s)
+        + after * s * (3.0 * s - 2.0)
     )
+    return curve, derivative
 
 
 @register("sfh", "dense_basis")
@@ -101,6 +112,29 @@ class DenseBasisSFH(SFH):
 
     def log_shape(self, lookback: ArrayLike, cosmic_age: ArrayLike, **params: ArrayLike) -> Array:
         """See :meth:`SFH.log_shape`; relative to the mean rate over all time."""
+        _, rate = self._curve(lookback, cosmic_age, **params)
+        return jnp.log(jnp.maximum(rate, _FAINTEST))
+
+    def history(
+        self,
+        params: Mapping[str, Any],
+        cosmic_age: ArrayLike,
+        lower: Array,
+        upper: Array,
+        n_fine: int,
+    ) -> History:
+        """See :meth:`SFH.history`; masses are differences of the curve, and thus exact."""
+        smooth = super().history(params, cosmic_age, lower, upper, n_fine)
+        edges = jnp.minimum(jnp.concatenate([lower, upper[-1:]]), cosmic_age)
+        share, _ = self._curve(edges, cosmic_age, **self._local(params))
+        mass = jnp.maximum(jnp.diff(share), 0.0) * cosmic_age * jnp.exp(-smooth.log_unit)
+        position = smooth.moment / jnp.where(smooth.mass > 0, smooth.mass, 1.0)
+        return smooth._replace(mass=mass, moment=mass * position)
+
+    def _curve(
+        self, lookback: ArrayLike, cosmic_age: ArrayLike, **params: ArrayLike
+    ) -> tuple[Array, Array]:
+        """Share of the mass formed since ``lookback``, and the rate over its mean."""
         fractions = jnp.asarray(params["time_fractions"])[::-1]
         width = _NARROWEST + (1.0 - _NARROWEST * fractions.size) * fractions / fractions.sum()
         knots = jnp.concatenate([jnp.zeros_like(width[:1]), jnp.cumsum(width)])
@@ -108,6 +142,4 @@ class DenseBasisSFH(SFH):
         values = jnp.arange(knots.size) / (knots.size - 1.0)
         ratio = jnp.clip(params["recent_sfr_ratio"], 0.0, 3.0)
         slopes = monotone_slopes(knots, values, ratio * values[1] / knots[1], jnp.zeros_like(ratio))
-        since = jnp.asarray(lookback) / cosmic_age
-        rate = monotone_derivative(since, knots, values, slopes)
-        return jnp.log(jnp.maximum(rate, _FAINTEST))
+        return monotone_curve(jnp.asarray(lookback) / cosmic_age, knots, values, slopes)
