@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,8 +74,10 @@ class Templates:
 class Emission(Component):
     """A component that adds light. Subclasses define :meth:`smooth`, or templates and weights."""
 
-    #: Rest-frame wavelengths [Angstrom] between which the component emits.
-    coverage: ClassVar[tuple[float, float]] = (0.0, jnp.inf)
+    @property
+    def coverage(self) -> tuple[float, float]:
+        """Rest-frame wavelengths [Angstrom] between which the component emits."""
+        return 0.0, float("inf")
 
     @property
     def breaks(self) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.physics.component import Component, Parameter, register
 from tengri_ppl.physics.composite import FormedMass
+from tengri_ppl.physics.interpolation import linear_weights
 
 __all__ = [
     "ClosedBoxMetallicity",
@@ -35,18 +36,10 @@ _LOGZSOL = Parameter(
 )
 
 
-def _interpolation_weights(x: ArrayLike, nodes: Array) -> Array:
-    """Linear interpolation as weights on the nodes, constant outside; shape (n_node,)."""
-    x = jnp.clip(x, nodes[0], nodes[-1])
-    upper = jnp.clip((x - nodes[:-1]) / jnp.diff(nodes), 0.0, 1.0)
-    one, zero = jnp.ones_like(upper[:1]), jnp.zeros_like(upper[:1])
-    return jnp.concatenate([one, upper]) - jnp.concatenate([upper, zero])
-
-
 def _logz_weights(logz: ArrayLike, lgmet: ArrayLike, zsun: float) -> Array:
     """Weights linear in log Z at each of (n,) metallicities over solar; shape (n_met, n)."""
     nodes = jnp.asarray(lgmet) - jnp.log10(zsun)
-    return jax.vmap(_interpolation_weights, in_axes=(0, None), out_axes=1)(jnp.asarray(logz), nodes)
+    return jax.vmap(linear_weights, in_axes=(0, None), out_axes=1)(jnp.asarray(logz), nodes)
 
 
 @dataclass(frozen=True)
@@ -118,8 +111,8 @@ class InterpolatedMetallicity(Metallicity):
         lgmet = jnp.asarray(lgmet) - jnp.log10(zsun)
         lgz = params["met_logzsol"]
         if self.space == "log":
-            return _interpolation_weights(lgz, lgmet)
-        return _interpolation_weights(10.0 ** jnp.asarray(lgz), 10.0**lgmet)
+            return linear_weights(lgz, lgmet)
+        return linear_weights(10.0 ** jnp.asarray(lgz), 10.0**lgmet)
 
 
 @register("metallicity", "lognormal")

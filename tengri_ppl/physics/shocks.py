@@ -12,7 +12,7 @@ from jax import Array
 from tengri_ppl.physics.component import Parameter, register
 from tengri_ppl.physics.emission import Emission, Galaxy, Templates
 from tengri_ppl.physics.scaled_templates import check_path, load_scalable, unit_weights
-from tengri_ppl.physics.templates import TemplateGrid
+from tengri_ppl.physics.templates import TemplateFile, TemplateGrid
 
 __all__ = ["Shock", "TemplateShock"]
 
@@ -52,17 +52,20 @@ class TemplateShock(Shock):
         luminosity = Parameter(
             "shock_log_luminosity", "dex(Lsun)", "log10 of the luminosity of shocks", (5.0, 12.0)
         )
-        return (luminosity, *load_scalable(self.path, self.kind).parameters(_PREFIX))
+        return (luminosity, *self.file().parameters(_PREFIX))
 
     @property
-    def coverage(self) -> tuple[float, float]:  # type: ignore[override]
+    def coverage(self) -> tuple[float, float]:
         """Wavelengths of the templates [Angstrom]."""
-        wave = load_scalable(self.path, self.kind).wave
-        return float(wave[0]), float(wave[-1])
+        return self.file().coverage
+
+    def file(self) -> TemplateFile:
+        """Return the content of the user's file."""
+        return load_scalable(self.path, self.kind)
 
     def load(self) -> TemplateGrid:
         """See :meth:`Emission.load`."""
-        return load_scalable(self.path, self.kind).grid()
+        return self.file().grid()
 
     def weights(self, params: Mapping[str, Any], galaxy: Galaxy, templates: Templates) -> Array:
         """See :meth:`Emission.weights`."""

@@ -15,8 +15,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tengri_ppl._resources import resource_path
-from tengri_ppl.errors import DataError, suggest
+from tengri_ppl.errors import DataError
 from tengri_ppl.physics.constants import LSUN_FSPS_ERG_S
+from tengri_ppl.physics.hdf5 import check_axis, check_values, read_dataset, read_text
 
 __all__ = ["DEFAULT_SSP", "SSPData", "load_ssp_data"]
 
@@ -114,8 +115,9 @@ def _load(path: Path, stamp: int, x64: bool) -> SSPData:
     digest = _checked_digest(path)
     try:
         with h5py.File(path, "r") as file:
-            arrays = {name: _read(file, name, path) for name in _REQUIRED}
-            mass = _read(file, "ssp_mass_remaining", path) if "ssp_mass_remaining" in file else None
+            arrays = {name: read_dataset(file, name, path) for name in _REQUIRED}
+            has_mass = "ssp_mass_remaining" in file
+            mass = read_dataset(file, "ssp_mass_remaining", path) if has_mass else None
             attributes = dict(file.attrs)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}); is it complete?") from error
@@ -133,8 +135,8 @@ def _load(path: Path, stamp: int, x64: bool) -> SSPData:
         ssp_lgmet=lgmet,
         ssp_wave=wave,
         ssp_mass_remaining=mass,
-        name=_text(attributes.get("name", path.stem)),
-        imf=_text(attributes.get("imf", "unknown")),
+        name=read_text(attributes.get("name", path.stem)),
+        imf=read_text(attributes.get("imf", "unknown")),
         lsun_erg_s=_positive(attributes, "lsun_erg_s", LSUN_FSPS_ERG_S, path),
         zsun=_positive(attributes, "zsun", _DEFAULT_ZSUN, path),
         has_nebular=bool(attributes.get("has_nebular", "wne" in path.stem.lower())),
@@ -158,42 +160,6 @@ def _checked_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read(file: h5py.File, name: str, path: Path) -> np.ndarray:
-    """Return one dataset as a floating-point array."""
-    if name not in file or not isinstance(file[name], h5py.Dataset):
-        raise DataError(
-            f"{path} has no dataset {name!r}; it holds {', '.join(sorted(file)) or 'nothing'}"
-            + suggest(name, file)
-        )
-    dataset = file[name]
-    if dataset.dtype.kind not in "fiu":
-        raise DataError(f"{name!r} in {path} has the type {dataset.dtype}; numbers are expected")
-    values = np.asarray(dataset[()])
-    dtype = np.float32 if values.dtype.kind == "f" and values.dtype.itemsize <= 4 else np.float64
-    return values.astype(dtype)
-
-
-def _check_axis(name: str, values: np.ndarray, path: Path) -> None:
-    """Refuse an axis that is not one-dimensional, finite and increasing."""
-    if values.ndim != 1 or len(values) < 2:
-        raise DataError(
-            f"{name!r} in {path} has the shape {values.shape}; an axis has one dimension and at "
-            "least two values"
-        )
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise DataError(
-            f"{name!r} in {path} has {len(bad)} values that are not finite, the first at index "
-            f"{bad[0]} ({values[bad[0]]})"
-        )
-    bad = np.flatnonzero(np.diff(values) <= 0.0)
-    if len(bad):
-        raise DataError(
-            f"{name!r} in {path} must increase strictly, but {values[bad[0]]:g} at index {bad[0]} "
-            f"is followed by {values[bad[0] + 1]:g}"
-        )
-
-
 def _refuse_unit(name: str, values: np.ndarray, path: Path, expected: str, looks: str) -> None:
     """Raise for an axis whose range does not fit its unit."""
     raise DataError(
@@ -204,7 +170,7 @@ def _refuse_unit(name: str, values: np.ndarray, path: Path, expected: str, looks
 
 def _check_wave(wave: np.ndarray, path: Path) -> None:
     """Check the wavelengths; a stellar grid in Angstrom reaches into the near infrared."""
-    _check_axis("ssp_wave", wave, path)
+    check_axis("ssp_wave", wave, path)
     expected = "Angstrom"
     if wave[0] <= 0.0:
         _refuse_unit("ssp_wave", wave, path, expected, "a logarithm or an index")
@@ -217,7 +183,7 @@ def _check_wave(wave: np.ndarray, path: Path) -> None:
 def _check_age(lg_age: np.ndarray, path: Path) -> None:
     """Check the ages; the first may be log10(0)."""
     first = 1 if lg_age.ndim == 1 and len(lg_age) > 2 and lg_age[0] == -np.inf else 0
-    _check_axis("ssp_lg_age_gyr", lg_age[first:] if first else lg_age, path)
+    check_axis("ssp_lg_age_gyr", lg_age[first:] if first else lg_age, path)
     expected = "log10(age/Gyr)"
     if lg_age[-1] > 3.0:
         is_log_year = lg_age[first] > 3.0 and lg_age[-1] < 12.0
@@ -229,7 +195,7 @@ def _check_age(lg_age: np.ndarray, path: Path) -> None:
 
 def _check_metallicity(lgmet: np.ndarray, path: Path) -> None:
     """Check the metallicities; no star has Z above 0.3."""
-    _check_axis("ssp_lgmet", lgmet, path)
+    check_axis("ssp_lgmet", lgmet, path)
     expected = "log10(Z), the absolute metal mass fraction,"
     if np.all(lgmet > 0.0):
         _refuse_unit("ssp_lgmet", lgmet, path, expected, "Z or Z/Zsun (take the logarithm)")
@@ -245,7 +211,7 @@ def _check_flux(flux: np.ndarray, shape: tuple[int, int, int], path: Path) -> No
             f"'ssp_flux' in {path} has the shape {flux.shape}; the axes "
             f"(ssp_lgmet, ssp_lg_age_gyr, ssp_wave) have {shape}"
         )
-    _check_values("ssp_flux", flux, path)
+    check_values("ssp_flux", flux, path)
     peak = float(flux.max())
     if peak == 0.0:
         raise DataError(f"'ssp_flux' in {path} is zero everywhere")
@@ -264,28 +230,12 @@ def _check_mass(mass: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
             f"'ssp_mass_remaining' in {path} has the shape {mass.shape}; the axes "
             f"(ssp_lgmet, ssp_lg_age_gyr) have {shape}"
         )
-    _check_values("ssp_mass_remaining", mass, path)
+    check_values("ssp_mass_remaining", mass, path)
     if mass.max() > 1.001:
         raise DataError(
             f"'ssp_mass_remaining' in {path} reaches {mass.max():g}; a fraction of the mass formed "
             "is expected, at most 1"
         )
-
-
-def _check_values(name: str, values: np.ndarray, path: Path) -> None:
-    """Refuse values that are not finite or are negative."""
-    for bad, what in ((~np.isfinite(values), "not finite"), (values < 0.0, "negative")):
-        if bad.any():
-            index = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise DataError(
-                f"{name!r} in {path} has {int(bad.sum())} values that are {what}, the first at "
-                f"index {index}: {values[index]}"
-            )
-
-
-def _text(value: object) -> str:
-    """Return an HDF5 attribute as a string."""
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _positive(attributes: dict[str, Any], name: str, default: float, path: Path) -> float:

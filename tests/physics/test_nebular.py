@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tengri_ppl._resources import resource_path
 from tengri_ppl.errors import DataError, ParameterError
-from tengri_ppl.observation.filters import load_filter
+from tengri_ppl.observation.filter_library import load_filter
 from tengri_ppl.physics.component import component_names, make_component
 from tengri_ppl.physics.constants import C_ANGSTROM_PER_S
 from tengri_ppl.physics.nebular import (

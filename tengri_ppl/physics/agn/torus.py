@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from tengri_ppl.physics.blackbody import blackbody
 from tengri_ppl.physics.component import Component, Parameter, register
 from tengri_ppl.physics.scaled_templates import check_path, load_scalable, unit_weights
-from tengri_ppl.physics.templates import TemplateGrid
+from tengri_ppl.physics.templates import TemplateFile, TemplateGrid
 
 __all__ = ["AGNTorus", "NoTorus", "TemplateTorus", "TwoBlackbodyTorus"]
 
@@ -110,11 +110,15 @@ class TemplateTorus(AGNTorus):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """One per axis of the file."""
-        return load_scalable(self.path, self.kind).parameters("agn_torus_")
+        return self.file().parameters("agn_torus_")
+
+    def file(self) -> TemplateFile:
+        """Return the content of the user's file."""
+        return load_scalable(self.path, self.kind)
 
     def load(self) -> TemplateGrid:
         """See :meth:`AGNTorus.load`."""
-        return load_scalable(self.path, self.kind).grid()
+        return self.file().grid()
 
     def weights(self, params: Mapping[str, Any], templates: TemplateGrid) -> Array:
         """See :meth:`AGNTorus.weights`."""

@@ -25,10 +25,14 @@ class DustEmission(Emission):
     """A model of dust emission. Subclasses define :attr:`shape_parameters` and the light."""
 
     kind = "dust_emission"
-    coverage = COVERAGE
 
     #: Rest-frame wavelengths [Angstrom] at which the smooth light is not smooth.
     breaks: ClassVar[tuple[float, ...]] = ()
+
+    @property
+    def coverage(self) -> tuple[float, float]:
+        """Rest-frame wavelengths [Angstrom] between which the dust counts as a source."""
+        return COVERAGE
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:

@@ -128,7 +128,6 @@ class TemplateDustEmission(_GriddedDustEmission):
         return load_scalable(self.path, self.kind)
 
     @property
-    def coverage(self) -> tuple[float, float]:  # type: ignore[override]
+    def coverage(self) -> tuple[float, float]:
         """Wavelengths of the templates [Angstrom]."""
-        wave = self.file().wave
-        return float(wave[0]), float(wave[-1])
+        return self.file().coverage

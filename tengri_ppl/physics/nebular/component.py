@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.physics.component import Component, Parameter, register
-from tengri_ppl.physics.metallicity import _interpolation_weights
+from tengri_ppl.physics.interpolation import linear_weights
 from tengri_ppl.physics.nebular.coupling import NORMALISATIONS, NebularCoupling, couple_nebular
 from tengri_ppl.physics.nebular.grid import NebularData, load_nebular
 from tengri_ppl.physics.ssp import SSPData
@@ -163,7 +163,7 @@ class CloudyNebular(Nebular):
         else:
             lit = jnp.asarray(coupling.mets).T @ light
         kept = (1.0 - params["neb_fesc"]) * (1.0 - params["neb_fdust"])
-        logu = _interpolation_weights(params["neb_logu"], jnp.asarray(data.logu))
+        logu = linear_weights(params["neb_logu"], jnp.asarray(data.logu))
         return (logu[:, None, None] * (kept * lit * coupling.response)).reshape(-1)
 
     def _gas_shares(
@@ -173,8 +173,8 @@ class CloudyNebular(Nebular):
         lgmet = jnp.asarray(data.lgmet)
         lgz = jnp.asarray(params["neb_logzsol"]) + jnp.log10(coupling.zsun)
         if self.space == "log":
-            return _interpolation_weights(lgz, lgmet)
-        return _interpolation_weights(10.0**lgz, 10.0**lgmet)
+            return linear_weights(lgz, lgmet)
+        return linear_weights(10.0**lgz, 10.0**lgmet)
 
     def starlight(self, wave: ArrayLike, params: Mapping[str, Any]) -> Array:
         """See :meth:`Nebular.starlight`; ``neb_fesc`` below 912 Angstrom, else 1."""

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from tengri_ppl._resources import resource_path
 from tengri_ppl.errors import DataError
-from tengri_ppl.physics.ssp import _check_axis, _check_values, _read
+from tengri_ppl.physics.hdf5 import check_axis, check_values, read_dataset
 
 __all__ = ["DEFAULT_NEBULAR", "NebularData", "load_nebular"]
 
@@ -113,12 +113,12 @@ def _load(path: Path, stamp: int) -> NebularData:
     """Read and check a file; the stamp tells when to read it again."""
     small = (*_AXES, "wave", "line_wave", "line_wave_vacuum", "lg_photons")
     with h5py.File(path, "r") as file:
-        arrays = {name: _read(file, name, path).astype(float) for name in small}
-        arrays |= {name: _read(file, name, path) for name in ("continuum", "lines")}
+        arrays = {name: read_dataset(file, name, path).astype(float) for name in small}
+        arrays |= {name: read_dataset(file, name, path) for name in ("continuum", "lines")}
         names = tuple(label.decode() for label in file["line_names"][()])
         name, lsun = str(file.attrs["name"]), float(file.attrs["lsun_erg_s"])
     for axis in (*_AXES, "wave"):
-        _check_axis(axis, arrays[axis], path)
+        check_axis(axis, arrays[axis], path)
     shape = tuple(arrays[axis].size for axis in _AXES)
     n_line = (len(names),)
     expected = {
@@ -134,7 +134,7 @@ def _load(path: Path, stamp: int) -> NebularData:
                 f"{key!r} in {path} has the shape {arrays[key].shape}; from the axes {wanted} is "
                 "expected"
             )
-        _check_values(key, arrays[key], path)
+        check_values(key, arrays[key], path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return NebularData(**arrays, line_names=names, name=name, lsun_erg_s=lsun, sha256=digest)

@@ -6,12 +6,12 @@ import os
 import uuid
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from tengri_ppl.errors import DataError
+from tengri_ppl.physics.hdf5 import check_axis, read_text
 from tengri_ppl.physics.templates.grid import NORMALISATIONS, TemplateAxis, TemplateFile
 
 __all__ = ["load_templates", "save_templates"]
@@ -51,21 +51,21 @@ def _load(path: Path, stamp: int) -> TemplateFile:
 
 def _read(file: h5py.File, path: Path) -> TemplateFile:
     """Read everything as it is."""
-    if _text(file.attrs.get("format", "")) != _FORMAT or file.attrs.get("version") != _VERSION:
+    if read_text(file.attrs.get("format", "")) != _FORMAT or file.attrs.get("version") != _VERSION:
         raise DataError(
             f"{path} is no template file: expected the attributes format={_FORMAT!r} and "
             f"version={_VERSION}; `tengri-ppl data import` turns other files into one"
         )
     wave, spectra = _dataset(file, "wave", path), _dataset(file, "spectra", path)
-    unit = _text(wave.attrs.get("unit", ""))
+    unit = read_text(wave.attrs.get("unit", ""))
     if unit != "Angstrom":
         raise DataError(f"'wave' in {path} has the unit {unit!r}; 'Angstrom' is expected")
-    names = [_text(name) for name in spectra.attrs.get("axes", ())]
+    names = [read_text(name) for name in spectra.attrs.get("axes", ())]
     return TemplateFile(
         wave=_numbers(wave, path),
         spectra=_numbers(spectra, path),
         axes=tuple(_read_axis(name, _dataset(file, f"axes/{name}", path), path) for name in names),
-        **{name: _text(file.attrs.get(name, "")) for name in _TEXTS},
+        **{name: read_text(file.attrs.get(name, "")) for name in _TEXTS},
     )
 
 
@@ -86,14 +86,10 @@ def _read_axis(name: str, dataset: h5py.Dataset, path: Path) -> TemplateAxis:
     return TemplateAxis(
         name=name,
         values=_numbers(dataset, path),
-        unit=_text(dataset.attrs.get("unit", "1")),
-        description=_text(dataset.attrs.get("description", "")),
+        unit=read_text(dataset.attrs.get("unit", "1")),
+        description=read_text(dataset.attrs.get("description", "")),
         default=tuple(default) if len(default) == 2 else default[0] if default else None,
     )
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _check(content: TemplateFile, path: Path) -> None:
@@ -105,11 +101,11 @@ def _check(content: TemplateFile, path: Path) -> None:
         )
     if not content.kind:
         raise DataError(f"{path} lacks the attribute 'kind', for example 'dust_emission'")
-    _check_increasing("wave", content.wave, path)
+    check_axis("wave", content.wave, path)
     if content.wave[0] <= 0.0:
         raise DataError(f"'wave' in {path} begins at {content.wave[0]:g}; expected Angstrom, > 0")
     for axis in content.axes:
-        _check_increasing(f"axes/{axis.name}", axis.values, path)
+        check_axis(f"axes/{axis.name}", axis.values, path)
     shape = (*(len(axis.values) for axis in content.axes), len(content.wave))
     if content.spectra.shape != shape:
         names = ", ".join((*(axis.name for axis in content.axes), "wave"))
@@ -117,20 +113,6 @@ def _check(content: TemplateFile, path: Path) -> None:
             f"'spectra' in {path} has the shape {content.spectra.shape}; ({names}) have {shape}"
         )
     _check_spectra(content.spectra, path)
-
-
-def _check_increasing(name: str, values: np.ndarray, path: Path) -> None:
-    if values.ndim != 1 or len(values) < 2:
-        raise DataError(
-            f"{name!r} in {path} has the shape {values.shape}; expected one dimension and two or "
-            "more values"
-        )
-    bad = np.flatnonzero(~(np.diff(values) > 0.0) | ~np.isfinite(values[1:]))
-    if len(bad):
-        raise DataError(
-            f"{name!r} in {path} must be finite and increase strictly, but {values[bad[0]]:g} at "
-            f"index {bad[0]} is followed by {values[bad[0] + 1]:g}"
-        )
 
 
 def _check_spectra(spectra: np.ndarray, path: Path) -> None:

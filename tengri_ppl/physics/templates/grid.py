@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from tengri_ppl.physics.component import Default, Parameter
 from tengri_ppl.physics.constants import C_ANGSTROM_PER_S
 from tengri_ppl.physics.emission import Templates
+from tengri_ppl.physics.interpolation import linear_weights
 
 __all__ = [
     "NORMALISATIONS",
@@ -102,6 +103,11 @@ class TemplateFile:
     licence: str = field(default="", kw_only=True)
     description: str = field(default="", kw_only=True)
 
+    @property
+    def coverage(self) -> tuple[float, float]:
+        """Wavelengths between which the spectra are not zero by definition [Angstrom]."""
+        return float(self.wave[0]), float(self.wave[-1])
+
     def parameters(self, prefix: str) -> tuple[Parameter, ...]:
         """Return one model parameter per axis, its name after ``prefix``."""
         return tuple(axis.parameter(prefix) for axis in self.axes)
@@ -173,12 +179,5 @@ def grid_weights(coordinates: Sequence[ArrayLike], axes: Sequence[ArrayLike]) ->
     """
     weights = jnp.ones(1)
     for x, nodes in zip(coordinates, axes, strict=True):
-        weights = jnp.outer(weights, _axis_weights(x, jnp.asarray(nodes))).ravel()
+        weights = jnp.outer(weights, linear_weights(x, nodes)).ravel()
     return weights
-
-
-def _axis_weights(x: ArrayLike, nodes: Array) -> Array:
-    """Linear interpolation along one axis as weights on its nodes."""
-    upper = jnp.clip((x - nodes[:-1]) / jnp.diff(nodes), 0.0, 1.0)
-    one, zero = jnp.ones_like(upper[:1]), jnp.zeros_like(upper[:1])
-    return jnp.concatenate([one, upper]) - jnp.concatenate([upper, zero])

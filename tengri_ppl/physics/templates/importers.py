@@ -21,6 +21,8 @@ WAVE_UNITS = {"angstrom": 1.0, "nm": 10.0, "micron": 1e4, "mm": 1e7, "cm": 1e8}
 QUANTITIES = {"f_nu": 0, "f_lambda": 2, "nu_f_nu": 1}
 #: Dale et al. (2014): where the stellar light is matched, and where dust emission begins [micron].
 _DALE_STARS_ROW, _DALE_BLUE_END = 7, 2.0
+#: Of spectra that their authors publish without saying more.
+_UNKNOWN_LICENCE = "none known; published by the authors, who are to be cited"
 
 
 def import_templates(
@@ -102,6 +104,7 @@ def read_dale2014(folder: Path) -> TemplateFile:
         normalisation="unit",
         name="Dale et al. (2014), no AGN",
         reference="Dale et al. 2014, ApJ 784, 83",
+        licence=_UNKNOWN_LICENCE,
         description="Dust at 2 micron and beyond; no AGN, no radio emission.",
     )
 
@@ -134,6 +137,7 @@ def read_schreiber2016(folder: Path) -> TemplateFile:
         normalisation="relative",
         name="Schreiber et al. (2018), first release",
         reference="Schreiber et al. 2018, A&A 609, A30",
+        licence=_UNKNOWN_LICENCE,
         description="Dust continuum and PAH emission per mass of dust.",
     )
 
@@ -158,6 +162,7 @@ def read_nenkova2008(path: Path) -> TemplateFile:
         kind="agn_torus",
         name=path.stem,
         reference="Nenkova et al. 2008, ApJ 685, 160",
+        licence="MIT, as part of FSPS",
         description="Clumpy torus; the file's name gives its radius, clouds and radial slope.",
     )
 
@@ -171,6 +176,7 @@ def read_temple2021(path: Path) -> TemplateFile:
         kind="agn_disc",
         name=path.stem,
         reference="Temple et al. 2021, MNRAS 508, 737",
+        licence=_UNKNOWN_LICENCE,
     )
 
 
