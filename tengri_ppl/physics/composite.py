@@ -25,7 +25,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.physics.sfh.base import FINE_FROM_GYR, SFH, History
+from tengri_ppl.physics.sfh.base import SFH
+from tengri_ppl.physics.sfh.history import FINE_FROM_GYR, History
 
 __all__ = [
     "AGE_SCHEMES",

@@ -237,8 +237,8 @@ class ClosedBoxMetallicity(_EnrichmentHistory):
     .. math:: Z = Z_0 - y \ln \mu, \quad \mu = 1 - (1 - e^{-(Z_1 - Z_0)/y})\, M(<T) / M
 
     with the gas fraction :math:`\mu`, the share of the stars formed before the cosmic time T, the
-    final metallicity :math:`Z_1` and the yield y (Talbot & Arnett 1971; Robotham et al. 2020,
-    section 3.1.3). With outflows in proportion to the star formation rate (gas regulator in
+    final metallicity :math:`Z_1` and the yield y (Talbot & Arnett 1971; Robotham et al. 2020).
+    With outflows in proportion to the star formation rate (gas regulator in
     which inflow is negligible) the same holds for an effective yield, :math:`y/(1 + \eta)`.
     """
 

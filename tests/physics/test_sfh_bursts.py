@@ -74,7 +74,7 @@ def skewnormal(t):
 
 
 def quench(t):
-    """Ciesla et al. (2017), eq. 3."""
+    """Ciesla et al. (2017)."""
     since, change = QUENCH["age_gyr"] - t, QUENCH["age_gyr"] - QUENCH["change_gyr"]
     if since < 0:
         return 0.0
@@ -98,7 +98,7 @@ BURST_MASS = sum(quad(power_laws, a, b, epsabs=1e-13)[0] for a, b in ((0.0, 0.9)
 
 
 def psb(t):
-    """Wild et al. (2020), eqs. 4 and 5; each of the components is normalised by its mass."""
+    """Wild et al. (2020); each of the components is normalised by its mass."""
     fraction = PSB["burst_fraction"]
     old, recent = exponential(t) / OLD_MASS, power_laws(t) / BURST_MASS
     return (1.0 - fraction) * old + fraction * recent

@@ -24,7 +24,7 @@ from tengri_ppl.physics.sfh import (
     Matern,
     StochasticSFH,
 )
-from tengri_ppl.physics.sfh.stochastic import damped_random_walk, regulator_process
+from tengri_ppl.physics.sfh.processes import damped_random_walk, regulator_process
 
 LOWER, UPPER = age_intervals(-2.95 + np.arange(-1, 124) / 30.0, "linear")
 AGE = 9.0  # of the universe [Gyr]

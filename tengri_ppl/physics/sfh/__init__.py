@@ -8,14 +8,8 @@ from tengri_ppl.physics.sfh.bursts import (
     PostStarburstSFH,
 )
 from tengri_ppl.physics.sfh.dense_basis import DenseBasisSFH
-from tengri_ppl.physics.sfh.nonparametric import (
-    BurstyContinuitySFH,
-    ContinuitySFH,
-    DirichletSFH,
-    FlexibleContinuitySFH,
-    PostStarburstContinuitySFH,
-    TabulatedSFH,
-)
+from tengri_ppl.physics.sfh.flexible_bins import FlexibleContinuitySFH, PostStarburstContinuitySFH
+from tengri_ppl.physics.sfh.nonparametric import BurstyContinuitySFH, ContinuitySFH, DirichletSFH
 from tengri_ppl.physics.sfh.parametric import (
     ConstantSFH,
     DelayedSFH,
@@ -32,6 +26,7 @@ from tengri_ppl.physics.sfh.stochastic import (
     SFHField,
     StochasticSFH,
 )
+from tengri_ppl.physics.sfh.tabulated import TabulatedSFH
 
 __all__ = [
     "BURST_SHAPES",

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.physics.component import LogUniformPrior, Parameter, register
-from tengri_ppl.physics.sfh.base import SFH, History, add, blend, integrate_shape
+from tengri_ppl.physics.sfh.base import SFH
+from tengri_ppl.physics.sfh.history import History, add, blend, integrate_shape
 from tengri_ppl.physics.sfh.parametric import DelayedSFH, DoublePowerLawSFH
 
 __all__ = ["BURST_SHAPES", "BurstSFH", "DelayedQuenchSFH", "PostStarburstSFH"]
@@ -30,7 +31,7 @@ class DelayedQuenchSFH(SFH):
               SFR(T) = r_{SFR}\, SFR(T_c) \ (T > T_c)
 
     with T the time since the onset and :math:`T_c` that of the change: quenching for
-    :math:`r_{SFR} < 1`, a burst for :math:`r_{SFR} > 1` (Ciesla et al. 2017, eq. 3). A change
+    :math:`r_{SFR} < 1`, a burst for :math:`r_{SFR} > 1` (Ciesla et al. 2017). A change
     before the onset is taken to follow right after it. A peak star formation rate is that of the
     delayed exponential.
     """
@@ -80,7 +81,7 @@ class PostStarburstSFH(SFH):
               \psi_{burst} = \left[(T/T_b)^\alpha + (T/T_b)^{-\beta}\right]^{-1}
 
     with the lookback time t, the cosmic time T and the lookback and cosmic times
-    :math:`t_b, T_b` of the burst (Wild et al. 2020, eqs. 4 and 5).
+    :math:`t_b, T_b` of the burst (Wild et al. 2020).
     """
 
     reference = "Wild et al. 2020, MNRAS 494, 529"

@@ -16,7 +16,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.physics.component import DirichletPrior, Parameter, register
-from tengri_ppl.physics.sfh.base import SFH, History
+from tengri_ppl.physics.sfh.base import SFH
+from tengri_ppl.physics.sfh.history import History
 
 __all__ = ["DenseBasisSFH", "monotone_curve", "monotone_slopes"]
 
@@ -48,9 +49,7 @@ def monotone_slopes(knots: Array, values: Array, first: ArrayLike, last: ArrayLi
     return jnp.concatenate([jnp.stack([first]), mean, jnp.stack([last])])
 
 
-def monotone_curve(
-    x: Array, knots: Array, values: Array, slopes: Array
-) -> tuple[Array, Array]:
+def monotone_curve(x: Array, knots: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
     """Piecewise cubic Hermite curve with given values and slopes at its knots.
 
     Parameters

@@ -7,9 +7,8 @@ the most recent one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,30 +23,22 @@ from tengri_ppl.physics.component import (
     StudentTPrior,
     register,
 )
-from tengri_ppl.physics.sfh.base import BinnedSFH, History
+from tengri_ppl.physics.sfh.base import BinnedSFH
 
 __all__ = [
     "BurstyContinuitySFH",
     "ContinuitySFH",
     "DirichletSFH",
-    "FlexibleContinuitySFH",
-    "PostStarburstContinuitySFH",
-    "TabulatedSFH",
+    "log_spaced",
     "share_from_ratios",
 ]
 
 _RECENT_GYR = (0.03, 0.1)
 _OLDEST = 0.85
 _YOUNG_UNIVERSE_GYR = 0.2
-_NARROWEST = 1e-5
 
 
-def _ratios(name: str, n: int, description: str, scale: float) -> Parameter:
-    """Log ratios of star formation rates with the prior of Leja et al. (2019)."""
-    return Parameter(name, "dex", description, StudentTPrior(2.0, 0.0, scale), (n,))
-
-
-def _log_spaced(low: ArrayLike, high: ArrayLike, n: int) -> Array:
+def log_spaced(low: ArrayLike, high: ArrayLike, n: int) -> Array:
     """Return ``n`` times from ``low`` to ``high``, evenly in the logarithm."""
     fraction = jnp.asarray(np.linspace(0.0, 1.0, n))
     low = jnp.asarray(low)
@@ -61,7 +52,7 @@ def _leja_edges(cosmic_age: ArrayLike, n_bins: int) -> Array:
     """
     cosmic_age = jnp.asarray(cosmic_age)
     recent = jnp.minimum(cosmic_age / _YOUNG_UNIVERSE_GYR, 1.0) * np.array(_RECENT_GYR)
-    middle = _log_spaced(recent[1], _OLDEST * cosmic_age, n_bins - 2)
+    middle = log_spaced(recent[1], _OLDEST * cosmic_age, n_bins - 2)
     zero = jnp.zeros_like(recent[:1])
     return jnp.concatenate([zero, recent[:1], middle, cosmic_age[None]])
 
@@ -138,7 +129,8 @@ class ContinuitySFH(_FixedBinsSFH):
     def shape_parameters(self) -> tuple[Parameter, ...]:
         """logsfr_ratios."""
         meaning = "log10 of the SFR in a bin over that in the next older one"
-        return (_ratios("logsfr_ratios", self.n_bins - 1, meaning, self.scale),)
+        prior = StudentTPrior(2.0, 0.0, self.scale)
+        return (Parameter("logsfr_ratios", "dex", meaning, prior, (self.n_bins - 1,)),)
 
     def bins(self, cosmic_age: ArrayLike, **params: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
         """See :meth:`BinnedSFH.bins`."""
@@ -181,166 +173,3 @@ class DirichletSFH(_FixedBinsSFH):
         """See :meth:`BinnedSFH.bins`."""
         edges = self.edges(cosmic_age)
         return edges, params["sfr_fraction"] * jnp.diff(edges)
-
-
-def _equal_mass_widths(log_ratios: ArrayLike, total: ArrayLike) -> Array:
-    """Widths of adjoining bins that form equal masses, given the ratios of their rates.
-
-    None is narrower than 1e-5 of the ``total`` width.
-    """
-    steps = jnp.log(10.0) * jnp.cumsum(jnp.asarray(log_ratios))
-    relative = jax.nn.softmax(jnp.concatenate([jnp.zeros_like(steps[:1]), steps]))
-    floored = _NARROWEST + (1.0 - _NARROWEST * relative.size) * relative
-    return jnp.asarray(total) * floored
-
-
-@register("sfh", "continuity_flex")
-@dataclass(frozen=True)
-class FlexibleContinuitySFH(BinnedSFH):
-    """Equal-mass bins with free edges, between a recent and an oldest bin with fixed edges.
-
-    The recent bin is 30 Myr long, the oldest the first 15 % of all time. Between them the widths
-    follow from the ratios of the star formation rates, because the masses are equal.
-
-    Attributes
-    ----------
-    n_bins : int
-        Number of bins, the two fixed ones included.
-    """
-
-    reference = "Leja et al. 2019, ApJ 876, 3"
-
-    n_bins: int = 7
-
-    @property
-    def shape_parameters(self) -> tuple[Parameter, ...]:
-        """logsfr_ratios, logsfr_ratio_young, logsfr_ratio_old."""
-        prior = StudentTPrior(2.0, 0.0, 0.3)
-        inner = "log10 of the SFR in a flexible bin over that in the next older one"
-        young = "log10 of the SFR in the recent bin over that in the first flexible one"
-        old = "log10 of the SFR in the oldest bin over that in the last flexible one"
-        return (
-            _ratios("logsfr_ratios", self.n_bins - 3, inner, 0.3),
-            Parameter("logsfr_ratio_young", "dex", young, prior),
-            Parameter("logsfr_ratio_old", "dex", old, prior),
-        )
-
-    def bins(self, cosmic_age: ArrayLike, **params: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-        """See :meth:`BinnedSFH.bins`."""
-        cosmic_age = jnp.asarray(cosmic_age)
-        recent = jnp.minimum(cosmic_age / _YOUNG_UNIVERSE_GYR, 1.0) * _RECENT_GYR[0]
-        old = _OLDEST * cosmic_age
-        width = _equal_mass_widths(params["logsfr_ratios"], old - recent)
-        inner = recent + jnp.cumsum(width[:-1])
-        edges = jnp.concatenate(
-            [jnp.stack([0.0 * old, recent]), inner, jnp.stack([old, cosmic_age])]
-        )
-        logs = jnp.zeros(self.n_bins)
-        logs = logs.at[0].set(
-            jnp.log(10.0) * params["logsfr_ratio_young"] + jnp.log(recent / width[0])
-        )
-        logs = logs.at[-1].set(
-            jnp.log(10.0) * params["logsfr_ratio_old"] + jnp.log((cosmic_age - old) / width[-1])
-        )
-        return edges, jax.nn.softmax(logs)
-
-
-@register("sfh", "continuity_psb")
-@dataclass(frozen=True)
-class PostStarburstContinuitySFH(BinnedSFH):
-    """A recent bin of free length, equal-mass flexible bins, and fixed old bins.
-
-    The recent and the flexible bins fill the last 2 Gyr (or half the age of the universe, where
-    that is less); the fixed ones divide the rest evenly.
-
-    Attributes
-    ----------
-    n_flex, n_fixed : int
-        Number of flexible and of old bins.
-    flex_gyr : float
-        Lookback time at which the flexible bins begin [Gyr].
-    """
-
-    reference = "Suess et al. 2022, ApJ 935, 146"
-
-    n_flex: int = 5
-    n_fixed: int = 3
-    flex_gyr: float = 2.0
-
-    @property
-    def shape_parameters(self) -> tuple[Parameter, ...]:
-        """tlast_gyr, logsfr_ratios, logsfr_ratio_young, logsfr_ratio_old."""
-        inner = "log10 of the SFR in a flexible bin over that in the next older one"
-        young = "log10 of the SFR in the recent bin over that in the first flexible one"
-        old = "log10 of the SFR in a bin over that in the next older one, for the old bins"
-        prior = StudentTPrior(2.0, 0.0, 0.3)
-        return (
-            Parameter("tlast_gyr", "Gyr", "length of the recent bin", (0.01, 1.5)),
-            _ratios("logsfr_ratios", self.n_flex - 1, inner, 0.3),
-            Parameter("logsfr_ratio_young", "dex", young, prior),
-            _ratios("logsfr_ratio_old", self.n_fixed, old, 0.3),
-        )
-
-    def bins(self, cosmic_age: ArrayLike, **params: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-        """See :meth:`BinnedSFH.bins`."""
-        cosmic_age = jnp.asarray(cosmic_age)
-        flex = jnp.minimum(self.flex_gyr, 0.5 * cosmic_age)
-        last = jnp.minimum(params["tlast_gyr"], 0.9 * flex)
-        width = _equal_mass_widths(params["logsfr_ratios"], flex - last)
-        inner = last + jnp.cumsum(width[:-1])
-        old = flex + (cosmic_age - flex) * np.linspace(0.0, 1.0, self.n_fixed + 1)
-        edges = jnp.concatenate([jnp.stack([0.0 * last, last]), inner, old])
-        young = jnp.log(10.0) * params["logsfr_ratio_young"] + jnp.log(last / width[0])
-        falls = jnp.log(10.0) * jnp.cumsum(jnp.asarray(params["logsfr_ratio_old"]))
-        logs = [young[None], jnp.zeros(self.n_flex), jnp.log(jnp.diff(old) / width[-1]) - falls]
-        return edges, jax.nn.softmax(jnp.concatenate(logs))
-
-
-@register("sfh", "tabulated")
-@dataclass(frozen=True)
-class TabulatedSFH(BinnedSFH):
-    """A table of star formation rates, for example from a simulation.
-
-    The rate is constant between two times, at the mean of the two values; so masses are those of
-    the trapezoidal rule. Rates below zero count as zero. By default the rates are absolute; with
-    the amplitude ``"log_mass"`` only their ratios count.
-
-    Attributes
-    ----------
-    n_time : int
-        Number of times; ``Parameters(sfh="tabulated", ...)`` finds it in the values given.
-    """
-
-    amplitudes = ("log_scale", "log_mass")
-
-    amplitude: str = "log_scale"
-    n_time: int = 2
-
-    @property
-    def shape_parameters(self) -> tuple[Parameter, ...]:
-        """time_gyr, sfr."""
-        time, rate = "cosmic time of the table's rows, increasing", "star formation rate there"
-        nothing = float("nan")
-        return (
-            Parameter("time_gyr", "Gyr", time, nothing, (self.n_time,)),
-            Parameter("sfr", "Msun/yr", rate, nothing, (self.n_time,)),
-        )
-
-    def bins(self, cosmic_age: ArrayLike, **params: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-        """See :meth:`BinnedSFH.bins`; rows after the epoch of observation are left out."""
-        time = jnp.minimum(jnp.asarray(params["time_gyr"]), cosmic_age)
-        rate = jnp.maximum(jnp.asarray(params["sfr"]), 0.0)
-        mass = 0.5 * (rate[1:] + rate[:-1]) * jnp.diff(time)
-        return (cosmic_age - time)[::-1], mass[::-1]
-
-    def history(
-        self,
-        params: Mapping[str, Any],
-        cosmic_age: ArrayLike,
-        lower: Array,
-        upper: Array,
-        n_fine: int,
-    ) -> History:
-        """See :meth:`SFH.history`; the unit of the rates is 1 Msun/yr."""
-        history = super().history(params, cosmic_age, lower, upper, n_fine)
-        return history._replace(log_unit=jnp.zeros_like(history.log_unit))

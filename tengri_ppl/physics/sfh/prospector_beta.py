@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.physics.component import Parameter, StudentTPrior, register
 from tengri_ppl.physics.sfh.base import BinnedSFH
-from tengri_ppl.physics.sfh.nonparametric import share_from_ratios
+from tengri_ppl.physics.sfh.nonparametric import log_spaced, share_from_ratios
 
 __all__ = ["ProspectorBetaSFH", "bin_edges", "cosmic_sfr_density", "expected_log_ratios"]
 
@@ -60,11 +60,6 @@ def cosmic_sfr_density(age: ArrayLike) -> Array:
     return jnp.exp(jnp.interp(jnp.log(jnp.asarray(age)), log_age, log_rate))
 
 
-def _log_spaced(low: Array, high: Array, n: int) -> Array:
-    """Return ``n`` times from ``low`` to ``high``, evenly in the logarithm."""
-    return low * (high / low) ** jnp.asarray(np.linspace(0.0, 1.0, n))
-
-
 def _late_share(age: Array) -> Array:
     """Weight of the bins for z < 3; between 2 and 2.3 Gyr one kind passes into the other."""
     start, stop = _SWITCH_GYR
@@ -92,8 +87,8 @@ def bin_edges(cosmic_age: ArrayLike, n_bins: int) -> Array:
     cosmic_age = jnp.asarray(cosmic_age)
     oldest = 0.9 * cosmic_age
     shrink = jnp.minimum(cosmic_age / 0.2, 1.0)
-    late = jnp.stack([0.03 * shrink]), _log_spaced(0.1 * shrink, oldest, n_bins - 2)
-    early = _log_spaced(_FIRST_GYR * shrink, oldest, n_bins)[1:]
+    late = jnp.stack([0.03 * shrink]), log_spaced(0.1 * shrink, oldest, n_bins - 2)
+    early = log_spaced(_FIRST_GYR * shrink, oldest, n_bins)[1:]
     weight = _late_share(cosmic_age)
     inner = weight * jnp.concatenate(late) + (1.0 - weight) * early
     return jnp.concatenate([jnp.zeros_like(inner[:1]), inner, cosmic_age[None]])
@@ -107,8 +102,8 @@ def _average_edges(epoch: Array, n_bins: int) -> Array:
     today, onset = _COSMIC_SFR[-1][0], _COSMIC_SFR[-1][0] - _COSMIC_SFR[0][0]
     start = today - epoch
     oldest = onset - 0.1 * (onset - start)
-    late = jnp.stack([start + 0.03]), _log_spaced(start + 0.13, oldest, n_bins - 2)
-    early = _log_spaced(start + _FIRST_GYR, oldest, n_bins - 1)
+    late = jnp.stack([start + 0.03]), log_spaced(start + 0.13, oldest, n_bins - 2)
+    early = log_spaced(start + _FIRST_GYR, oldest, n_bins - 1)
     weight = _late_share(epoch)
     inner = weight * jnp.concatenate(late) + (1.0 - weight) * early
     return jnp.concatenate([start[None], inner, jnp.full_like(inner[:1], onset)])

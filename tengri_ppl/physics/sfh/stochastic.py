@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,10 @@ from tengri_ppl.physics.component import (
     Parameter,
     register,
 )
-from tengri_ppl.physics.sfh.base import FINE_FROM_GYR, SFH, History
+from tengri_ppl.physics.sfh.base import SFH
+from tengri_ppl.physics.sfh.history import FINE_FROM_GYR, History
 from tengri_ppl.physics.sfh.parametric import DoublePowerLawSFH
+from tengri_ppl.physics.sfh.processes import damped_random_walk, regulator_process
 
 __all__ = [
     "DampedRandomWalk",
@@ -36,136 +38,10 @@ __all__ = [
     "Matern",
     "SFHField",
     "StochasticSFH",
-    "damped_random_walk",
-    "regulator_process",
 ]
 
 _EXPONENT = 1.8
 _OLDEST_GYR = 14.0
-_N_NODES = 6
-
-
-def damped_random_walk(xi: ArrayLike, steps: ArrayLike) -> Array:
-    """Ornstein-Uhlenbeck process of unit variance, covariance exp(-|dt| / tau).
-
-    Parameters
-    ----------
-    xi : array_like, shape (n,)
-        Independent standard normals.
-    steps : array_like, shape (n - 1,)
-        Time between neighbouring points over tau, above 0.
-
-    Returns
-    -------
-    Array, shape (n,)
-    """
-    xi, steps = jnp.asarray(xi), jnp.asarray(steps)
-    decay = jnp.concatenate([jnp.zeros_like(xi[:1]), jnp.exp(-steps)])
-    kick = jnp.concatenate([xi[:1], jnp.sqrt(-jnp.expm1(-2.0 * steps)) * xi[1:]])
-
-    def join(left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
-        return left[0] * right[0], right[0] * left[1] + right[1]
-
-    return jax.lax.associative_scan(join, (decay, kick))[1]
-
-
-class _Transition(NamedTuple):
-    """Step of a process (s, w) of unit variances: its matrix and the covariance of the noise."""
-
-    ss: Array
-    sw: Array
-    ws: Array
-    ww: Array
-    noise_ss: Array
-    noise_sw: Array
-    noise_ww: Array
-
-
-def _relaxation(time: Array, fast: Array, slow: Array) -> tuple[Array, Array]:
-    """Mean of two exponential decays, and their difference over that of the rates.
-
-    ``fast`` >= ``slow`` are the rates. Without cancellation, where they are equal as well.
-    """
-    difference = (fast - slow) * time
-    small = difference < 1e-3
-    safe = jnp.where(small, 1.0, difference)
-    series = 1.0 - difference / 2.0 + difference**2 / 6.0
-    ratio = jnp.where(small, series, -jnp.expm1(-safe) / safe)
-    decay = jnp.exp(-slow * time)
-    return decay * (1.0 - 0.5 * difference * ratio), time * decay * ratio
-
-
-def _regulator_transition(step: Array, tau_in: ArrayLike, tau_eq: ArrayLike) -> _Transition:
-    """Transition of the regulator over times ``step``, (n,).
-
-    In units of their standard deviations, with w the deviation from equilibrium:
-    ds/dt = omega w, dw/dt = -omega s - 2 gamma w + noise.
-    """
-    rates = 1.0 / jnp.asarray(tau_in), 1.0 / jnp.asarray(tau_eq)
-    slow, fast = jnp.minimum(*rates), jnp.maximum(*rates)
-    omega, gamma = jnp.sqrt(slow * fast), 0.5 * (slow + fast)
-
-    def matrix(time: Array) -> tuple[Array, Array, Array, Array]:
-        mean, sine = _relaxation(time, fast, slow)
-        return mean + gamma * sine, omega * sine, -omega * sine, mean - gamma * sine
-
-    ss, sw, ws, ww = matrix(step)
-    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
-    _, sw_inside, _, ww_inside = matrix(step[:, None] * (0.5 + 0.5 * nodes))
-    share = 2.0 * gamma * step[:, None] * weights
-    short = gamma * step < 1.0
-    return _Transition(
-        *(ss, sw, ws, ww),
-        jnp.where(short, (share * sw_inside**2).sum(axis=1), 1.0 - ss**2 - sw**2),
-        jnp.where(short, (share * sw_inside * ww_inside).sum(axis=1), -ss * ws - sw * ww),
-        jnp.where(short, (share * ww_inside**2).sum(axis=1), 1.0 - ws**2 - ww**2),
-    )
-
-
-def regulator_process(
-    xi: ArrayLike, step: ArrayLike, tau_in: ArrayLike, tau_eq: ArrayLike
-) -> Array:
-    r"""Gas regulator of unit variance: a damped random walk that relaxes to another one.
-
-    .. math:: C(t) = \frac{\tau_{in} e^{-|t|/\tau_{in}} - \tau_{eq} e^{-|t|/\tau_{eq}}}
-                          {\tau_{in} - \tau_{eq}},
-
-    the Matern-3/2 covariance where both times are equal. It is Markovian together with its
-    deviation from equilibrium, which is carried along by its mean and variance given all earlier
-    points: so one normal per point suffices, and the result is that of a Cholesky factor of C.
-
-    Parameters
-    ----------
-    xi : array_like, shape (n,)
-        Independent standard normals.
-    step : array_like, shape (n - 1,)
-        Time between neighbouring points, above 0.
-    tau_in, tau_eq : array_like, scalars
-        Correlation time of the inflow and equilibrium time of the gas, in the unit of ``step``.
-
-    Returns
-    -------
-    Array, shape (n,)
-    """
-    xi = jnp.asarray(xi)
-    transition = _regulator_transition(jnp.asarray(step), tau_in, tau_eq)
-
-    def advance(
-        state: tuple[Array, Array, Array], given: tuple[_Transition, Array]
-    ) -> tuple[tuple[Array, Array, Array], Array]:
-        (s, w, variance), (t, kick) = state, given
-        cov_ss = t.noise_ss + t.sw**2 * variance
-        cov_sw = t.noise_sw + t.sw * t.ww * variance
-        spread = jnp.sqrt(cov_ss)
-        s, w = t.ss * s + t.sw * w + spread * kick, t.ws * s + t.ww * w + cov_sw / spread * kick
-        noise = t.noise_ss * t.noise_ww - t.noise_sw**2
-        carried = t.noise_ss * t.ww**2 + t.noise_ww * t.sw**2 - 2.0 * t.noise_sw * t.sw * t.ww
-        variance = jnp.maximum(noise + variance * carried, 0.0) / cov_ss
-        return (s, w, variance), s
-
-    start = (xi[0], jnp.zeros_like(xi[0]), jnp.ones_like(xi[0]))
-    _, rest = jax.lax.scan(advance, start, (transition, xi[1:]))
-    return jnp.concatenate([xi[:1], rest])
 
 
 @dataclass(frozen=True)
@@ -251,7 +127,7 @@ class Matern(SFHField):
     Smoother than the damped random walk: its power spectral density falls as omega^-4.
     """
 
-    reference = "Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 4.17"
+    reference = "Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, MIT Press"
 
     def log_rate(self, params: Mapping[str, Any], step: Array) -> tuple[Array, Array]:
         """See :meth:`SFHField.log_rate`."""
@@ -268,7 +144,7 @@ class ExtendedRegulator(SFHField):
     .. math:: Cov(t) = \sigma^2 \frac{\tau_{in} e^{-|t|/\tau_{in}} - \tau_{eq} e^{-|t|/\tau_{eq}}}
                        {\tau_{in} - \tau_{eq}} + \sigma_{dyn}^2 e^{-|t|/\tau_{dyn}}
 
-    (Tacchella et al. 2020, MNRAS 497, 698; Iyer et al. 2024, eq. 12). The clouds have latent
+    (Tacchella et al. 2020, MNRAS 497, 698; Iyer et al. 2024). The clouds have latent
     normals of their own.
     """
 
