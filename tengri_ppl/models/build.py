@@ -23,6 +23,7 @@ from tengri_ppl.models.starlight import Starlight
 from tengri_ppl.models.structure import Structure
 from tengri_ppl.observation.photometry import BandQuadrature, Photometry, band_quadrature
 from tengri_ppl.physics.composite import age_intervals, count_fine
+from tengri_ppl.physics.igm import IGM
 from tengri_ppl.physics.nebular import band_curves
 from tengri_ppl.physics.ssp import SSPData
 from tengri_ppl.physics.templates import frequency_weights
@@ -63,7 +64,7 @@ def build_forward(
         quadrature,
         choose_n_nodes(spec, quadrature, tolerance) if n_nodes is None else n_nodes,
         redshifts,
-        partial(_transmission, structure, coefficients),
+        partial(_transmission, structure.igm, coefficients),
         structure.dust.breaks,
         structure.smooth_breaks,
         nebula.curves if nebula is not None and redshifts.size == 1 else None,
@@ -192,15 +193,13 @@ def _covered(low: float, high: float, ranges: list[tuple[float, float]]) -> bool
 
 
 @partial(jax.jit, static_argnums=0)
-def _igm_transmission(structure: Structure, coefficients: Any, wave: Array, z: Array) -> Array:
-    return igm_transmission(structure, coefficients, wave, z)
+def _igm_transmission(igm: IGM, coefficients: Any, wave: Array, z: Array) -> Array:
+    return igm_transmission(igm, coefficients, wave, z)
 
 
-def _transmission(
-    structure: Structure, coefficients: Any, wave: np.ndarray, redshift: float
-) -> np.ndarray:
-    """Compiled :func:`igm_transmission` for the table's builder."""
-    return np.asarray(_igm_transmission(structure, coefficients, wave, redshift), dtype=float)
+def _transmission(igm: IGM, coefficients: Any, wave: np.ndarray, redshift: float) -> np.ndarray:
+    """:func:`igm_transmission` for the table's builder, compiled once for all models."""
+    return np.asarray(_igm_transmission(igm, coefficients, wave, redshift), dtype=float)
 
 
 def _floats(x: Any) -> Array:

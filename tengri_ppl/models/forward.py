@@ -30,6 +30,7 @@ from tengri_ppl.physics.attenuation import MAG_PER_TAU
 from tengri_ppl.physics.constants import MICROJANSKY_CGS, MPC_CM
 from tengri_ppl.physics.cosmology import luminosity_distance_mpc
 from tengri_ppl.physics.emission import Emission, Galaxy, Templates
+from tengri_ppl.physics.igm import IGM
 from tengri_ppl.physics.nebular import (
     BandCurves,
     NebularCoupling,
@@ -56,15 +57,15 @@ def flux_unit(lsun_erg_s: float) -> float:
 
 
 def igm_transmission(
-    structure: Structure, coefficients: Any, wave_obs: ArrayLike, redshift: ArrayLike
+    igm: IGM, coefficients: Any, wave_obs: ArrayLike, redshift: ArrayLike
 ) -> Array:
     """IGM transmission at observed wavelengths [Angstrom], shape of ``wave_obs``.
 
     Evaluated on a rest-frame grid with a node on either side of each Lyman line, and interpolated.
     The models hold for the ultraviolet; X-rays pass.
     """
-    rest = jnp.asarray(structure.igm.rest_grid)
-    grid = structure.igm.transmission(rest * (1.0 + redshift), redshift, coefficients)
+    rest = jnp.asarray(igm.rest_grid)
+    grid = igm.transmission(rest * (1.0 + redshift), redshift, coefficients)
     at = jnp.asarray(wave_obs) / (1.0 + redshift)
     return jnp.where(at < _X_RAYS, 1.0, jnp.interp(at, rest, grid, right=1.0))
 
@@ -282,12 +283,15 @@ class ForwardModel:
         for component in self.structure.emissions:
             spectrum += self._emitted(component, params, galaxy)
         observed = jnp.interp(points / (1.0 + redshift), self.wave, spectrum, left=0.0, right=0.0)
-        observed *= igm_transmission(self.structure, self.igm, points, redshift)
+        observed *= igm_transmission(self.structure.igm, self.igm, points, redshift)
         flux = jnp.sum(weights * observed, axis=1)
         if self.nebula is not None:
             lines = jnp.asarray(self.nebula.data.line_wave)
             behind = igm_transmission(
-                self.structure, self.igm, lines * (1.0 - LINE_OFFSET) * (1.0 + redshift), redshift
+                self.structure.igm,
+                self.igm,
+                lines * (1.0 - LINE_OFFSET) * (1.0 + redshift),
+                redshift,
             )
             response = line_band_response(lines, redshift, self.nebula.curves)
             flux += (self._seen_lines(gas, params) * behind) @ response

@@ -114,7 +114,7 @@ def _shifted(forward: ForwardModel, luminosity: Array, redshift: Array, wave: Ar
 
     def one(spectrum: Array, z: Array) -> Array:
         rest = jnp.interp(wave / (1.0 + z), forward.wave, spectrum)
-        return rest * igm_transmission(forward.structure, forward.igm, wave, z)
+        return rest * igm_transmission(forward.structure.igm, forward.igm, wave, z)
 
     return jax.vmap(one)(luminosity, redshift)
 
