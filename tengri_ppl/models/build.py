@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from tengri_ppl.errors import DataError
 from tengri_ppl.models.absorption import build_absorption
@@ -29,6 +30,9 @@ from tengri_ppl.physics.ssp import SSPData
 from tengri_ppl.physics.templates import frequency_weights
 
 __all__ = ["build_forward"]
+
+#: Relative width of the step at the ends of a spectrum; resolved in 32 bit.
+_STEP = 2e-6
 
 
 def build_forward(
@@ -137,10 +141,16 @@ def _common_wave(sources: Sources, structure: Structure) -> np.ndarray:
     if sources.nebular is None and not structure.emissions:
         return sources.wave
     others = [component.rest_grid for component in structure.emissions]
-    others += [np.asarray(t.wave) for t in sources.templates if t is not None]
+    others += [_framed(t.wave) for t in sources.templates if t is not None]
     if sources.nebular is not None:
-        others.append(np.asarray(sources.nebular.wave))
+        others.append(_framed(sources.nebular.wave))
     return np.unique(np.concatenate([sources.wave, *others]))
+
+
+def _framed(wave: ArrayLike) -> np.ndarray:
+    """Add points just outside, where the light is zero, so that interpolation adds none."""
+    wave = np.asarray(wave)
+    return np.concatenate([wave[:1] * (1.0 - _STEP), wave, wave[-1:] * (1.0 + _STEP)])
 
 
 def _resampled(ssp: SSPData, wave: np.ndarray) -> Array:

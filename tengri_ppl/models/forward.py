@@ -366,7 +366,9 @@ class ForwardModel:
         glow, seen_glow = light.gas, light.gas * young
         if self.nebula is not None:
             width = params["neb_line_width_kms"]
-            profiles = line_profiles(self.wave, self.nebula.data.line_wave, width)
+            profiles = line_profiles(
+                self.wave, self.frequency_weight, self.nebula.data.line_wave, width
+            )
             glow = glow + light.lines @ profiles
             seen_glow = seen_glow + (light.lines * self._line_transmission(params)) @ profiles
         parts = {

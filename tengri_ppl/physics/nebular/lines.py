@@ -55,20 +55,25 @@ def nebular_continuum(weights: ArrayLike, data: NebularData) -> Array:
     return jnp.asarray(weights) @ continuum.reshape(-1, continuum.shape[-1])
 
 
-def line_profiles(wave: ArrayLike, line_wave: ArrayLike, width_kms: ArrayLike = 0.0) -> Array:
+def line_profiles(
+    wave: ArrayLike, hertz: ArrayLike, line_wave: ArrayLike, width_kms: ArrayLike = 0.0
+) -> Array:
     r"""Gaussian lines on a grid of wavelengths, averaged over each pixel.
 
-    .. math:: \phi_\nu = \frac{1}{\Delta\nu} \int_{pixel}
+    .. math:: \phi_\nu = \frac{1}{w} \int_{pixel}
               \frac{e^{-(\lambda - \lambda_0)^2 / 2\sigma^2}}{\sqrt{2\pi}\, \sigma}\, d\lambda,
               \quad \sigma = \lambda_0\, v / c
 
-    Pixels reach to the midpoints between wavelengths. The average makes
-    :math:`\sum \phi_\nu \Delta\nu = 1` for every line inside the grid, resolved or not.
+    Pixels reach to the midpoints between wavelengths. With w, the weight of a wavelength in
+    integrals over frequency, :math:`\sum \phi_\nu w = 1` for every line inside the grid,
+    resolved or not.
 
     Parameters
     ----------
     wave : array_like, shape (n_wave,)
         Wavelength [Angstrom], increasing.
+    hertz : array_like, shape (n_wave,)
+        Weights w [Hz], from :func:`tengri_ppl.physics.templates.frequency_weights`.
     line_wave : array_like, shape (n_line,)
         Wavelengths of the lines, in the same medium and frame [Angstrom].
     width_kms : array_like, scalar or shape (n_line,)
@@ -80,14 +85,12 @@ def line_profiles(wave: ArrayLike, line_wave: ArrayLike, width_kms: ArrayLike = 
         L_nu per luminosity [1/Hz]; ``luminosities @ line_profiles(...)`` is a spectrum.
     """
     wave, centre = jnp.asarray(wave), jnp.asarray(line_wave)[:, None]
-    step = jnp.diff(wave)
-    step = jnp.concatenate([step[:1], step, step[-1:]])
-    below, above = 0.5 * step[:-1], 0.5 * step[1:]
+    half = 0.5 * jnp.diff(wave)
+    edges = jnp.concatenate([wave[:1] - half[:1], wave[:-1] + half, wave[-1:] + half[-1:]])
     width = jnp.maximum(jnp.asarray(width_kms), _NARROWEST).reshape(-1, 1)
     sigma = centre * (width / C_KM_PER_S)
-    edges = jnp.concatenate([wave - below, wave[-1:] + above[-1:]])
     inside = jnp.diff(0.5 * jax.scipy.special.erf((edges - centre) / (np.sqrt(2.0) * sigma)))
-    return inside * ((wave - below) * ((wave + above) / C_ANGSTROM_PER_S) / (below + above))
+    return inside / jnp.asarray(hertz)
 
 
 class BandCurves(NamedTuple):
