@@ -4,6 +4,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from tengri_ppl.citations import find_references
 from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen
 from tengri_ppl.physics.component import Component, Parameter, component_names, make_component
 from tengri_ppl.physics.igm import IGM
@@ -22,6 +23,7 @@ KINDS = {
 ROOMS = {
     "workflows": "One call for a whole fit.",
     "results": "What a fit returns.",
+    "citations": "Papers, grids and packages to cite.",
     "models": "Parameters, the forward model and NumPyro model functions.",
     "inference": "Engines for any NumPyro model.",
     "observation": "Filters, photometry and noise.",
@@ -58,8 +60,9 @@ def component_rows(base: type[Component], name: str) -> list[str]:
     """Return the table rows of one component, its own parameters only."""
     component = make_component(base, name)
     label = f'`"{name}"`'
-    if component.reference:
-        label += f" ({component.reference})"
+    papers = [r.short for key in component.citations for r in find_references(key)]
+    if papers:
+        label += f" ({'; '.join(papers)})"
     parameters = list(component.parameters)
     if base is SFH:
         by_rate = make_component(base, name, amplitude="log_peak_sfr")

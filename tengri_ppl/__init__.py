@@ -3,6 +3,7 @@
 from numpyro.distributions import LogUniform, Normal, TruncatedNormal, Uniform
 
 from tengri_ppl import inference, models, observation, physics
+from tengri_ppl.citations import cite
 from tengri_ppl.errors import DataError, ParameterError, TengriError
 from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
@@ -41,6 +42,7 @@ __all__ = [
     "ab_flux",
     "ab_flux_error",
     "ab_magnitude",
+    "cite",
     "enable_persistent_cache",
     "enable_x64",
     "galaxy_model",

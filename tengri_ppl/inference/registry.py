@@ -30,6 +30,8 @@ class Method:
         ``run(target, key, options, progress=...)`` -> :class:`InferenceResult`.
     aliases : tuple of str
         Other names.
+    citations : tuple of str
+        Papers to cite, by their keys.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Method:
     options: type
     run: Callable[..., InferenceResult]
     aliases: tuple[str, ...] = ()
+    citations: tuple[str, ...] = ()
 
 
 _METHODS = (
@@ -46,6 +49,7 @@ _METHODS = (
         options=NUTSOptions,
         run=run_nuts,
         aliases=("nuts",),
+        citations=("HoffmanGelman2014",),
     ),
 )
 

@@ -82,7 +82,7 @@ class SEDModel:
     Attributes
     ----------
     provenance : dict
-        Name, IMF and checksum of the SSP grid.
+        Name, IMF, checksum and papers of the SSP grid.
     """
 
     spec: Parameters
@@ -114,7 +114,7 @@ class SEDModel:
             h0=h0,
             om0=om0,
         )
-        self.provenance = {"ssp_name": ssp.name, "ssp_imf": ssp.imf, "ssp_sha256": ssp.sha256}
+        self.provenance = ssp.provenance
         self._error: dict[str, float] | None = None
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:

@@ -9,7 +9,7 @@ is fixed unless the user frees it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar, cast
 
 from tengri_ppl.errors import ParameterError, suggest
@@ -26,6 +26,7 @@ __all__ = [
     "make_component",
     "register",
     "registered_components",
+    "split_citations",
 ]
 
 
@@ -99,7 +100,17 @@ class Component:
 
     kind: ClassVar[str]
     name: ClassVar[str]
-    reference: ClassVar[str] = ""
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Papers to cite: keys of ``tengri_ppl/citations/references.bib``, or texts of a file."""
+        return ()
+
+    @property
+    def parts(self) -> tuple[Component, ...]:
+        """Components that this one is made of."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(value for value in values if isinstance(value, Component))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -109,6 +120,11 @@ class Component:
     def select(self, params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         """Return this component's own parameters as keyword arguments without ``prefix``."""
         return {p.name.removeprefix(prefix): params[p.name] for p in self.parameters}
+
+
+def split_citations(text: str) -> tuple[str, ...]:
+    """Split what a file says about its papers, ``"A et al. 2020, ApJ 1, 2; B 2021, ..."``."""
+    return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
 _REGISTRY: dict[str, dict[str, type[Component]]] = {}

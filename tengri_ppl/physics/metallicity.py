@@ -88,6 +88,7 @@ class InterpolatedMetallicity(Metallicity):
         Whether the weights are linear in log Z (the default) or in Z (as in BAGPIPES).
     """
 
+    citations = ()
     space: str = "log"
 
     def __post_init__(self) -> None:
@@ -124,7 +125,7 @@ class LognormalMetallicity(Metallicity):
     outer ones take the tails.
     """
 
-    reference = "Hearin et al. 2023, MNRAS 521, 1741"
+    citations = ("Hearin2023",)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -155,7 +156,7 @@ class TwoStepMetallicity(Metallicity):
     age interval that holds the step is split. Weights are linear in log Z.
     """
 
-    reference = "Leung et al. 2024, MNRAS 528, 4029"
+    citations = ("Leung2024",)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -216,7 +217,7 @@ class LinearMetallicity(_EnrichmentHistory):
     From the Big Bang to the epoch of observation, when the universe has the age :math:`t_U`.
     """
 
-    reference = "Robotham et al. 2020, MNRAS 495, 905"
+    citations = ("Robotham2020",)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -242,7 +243,7 @@ class ClosedBoxMetallicity(_EnrichmentHistory):
     which inflow is negligible) the same holds for an effective yield, :math:`y/(1 + \eta)`.
     """
 
-    reference = "Talbot & Arnett 1971, ApJ 170, 409"
+    citations = ("TalbotArnett1971", "Robotham2020")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -277,6 +278,7 @@ class TabulatedMetallicity(_EnrichmentHistory):
         Number of rows; ``Parameters(metallicity="tabulated", ...)`` finds it in the values given.
     """
 
+    citations = ()
     n_time: int = 2
 
     @property

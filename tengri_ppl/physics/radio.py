@@ -116,7 +116,10 @@ class FIRRadio(Radio):
     luminosity counts, about twice as much.
     """
 
-    reference = "Delhaize et al. 2017, A&A 602, A4; Murphy et al. 2011, ApJ 737, 67"
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return ("Delhaize2017", "Murphy2011", *(("Yang2022",) if self.agn is not None else ()))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

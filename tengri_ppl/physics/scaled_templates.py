@@ -20,8 +20,9 @@ def check_path(component: Component, path: str) -> None:
     if not path:
         raise ParameterError(
             f"{component.kind}={component.name!r} needs a file: "
-            f"{type(component).__name__}(path='...'); `tengri-ppl data import` and "
-            "save_templates() write such files"
+            f"{type(component).__name__}(path='...'), or {{ name = {component.name!r}, "
+            "path = '...' } in a TOML file; `tengri-ppl data import` and save_templates() write "
+            "such files"
         )
 
 

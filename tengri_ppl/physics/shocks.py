@@ -47,6 +47,11 @@ class TemplateShock(Shock):
         check_path(self, self.path)
 
     @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return self.file().citations
+
+    @property
     def parameters(self) -> tuple[Parameter, ...]:
         """shock_log_luminosity, and one per axis of the file."""
         luminosity = Parameter(

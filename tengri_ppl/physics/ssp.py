@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from tengri_ppl._resources import resource_path
 from tengri_ppl.errors import DataError
+from tengri_ppl.physics.component import split_citations
 from tengri_ppl.physics.constants import LSUN_FSPS_ERG_S
 from tengri_ppl.physics.hdf5 import check_axis, check_values, read_dataset, read_text
 
@@ -60,6 +61,8 @@ class SSPData:
         Whether the flux has nebular emission in it already.
     sha256 : str
         Checksum of the file.
+    citations : tuple of str
+        Papers to cite, as the file says.
     """
 
     ssp_flux: ArrayLike
@@ -73,6 +76,17 @@ class SSPData:
     zsun: float = field(metadata={"static": True})
     has_nebular: bool = field(metadata={"static": True})
     sha256: str = field(metadata={"static": True})
+    citations: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Name, IMF, checksum and papers, as ``ssp_name``, ``ssp_imf``, ..., for attributes."""
+        return {
+            "ssp_name": self.name,
+            "ssp_imf": self.imf,
+            "ssp_sha256": self.sha256,
+            "ssp_citations": "; ".join(self.citations),
+        }
 
 
 def load_ssp_data(path: str | Path | None = None) -> SSPData:
@@ -80,7 +94,8 @@ def load_ssp_data(path: str | Path | None = None) -> SSPData:
 
     The file holds ``ssp_lgmet``, ``ssp_lg_age_gyr``, ``ssp_wave`` and ``ssp_flux`` as described in
     `SSPData`, optionally ``ssp_mass_remaining``, and optionally the attributes ``name``, ``imf``,
-    ``lsun_erg_s``, ``zsun`` and ``has_nebular``.
+    ``lsun_erg_s``, ``zsun``, ``has_nebular`` and ``citations``
+    (papers, separated by semicolons).
 
     Files made for DSPS (Hearin et al. 2023) have no attributes. They come from FSPS, so the
     defaults are FSPS's solar luminosity, 3.839e33 erg/s, and the solar metallicity of its MIST
@@ -141,6 +156,7 @@ def _load(path: Path, stamp: int, x64: bool) -> SSPData:
         zsun=_positive(attributes, "zsun", _DEFAULT_ZSUN, path),
         has_nebular=bool(attributes.get("has_nebular", "wne" in path.stem.lower())),
         sha256=digest,
+        citations=split_citations(read_text(attributes.get("citations", ""))),
     )
 
 

@@ -221,13 +221,18 @@ class Lehmer2016XRay(XRay):
         Energies [keV] of the fit of Lehmer et al. that sets the luminosity of the binaries.
     """
 
-    reference = "Lehmer et al. 2016, ApJ 825, 7; Just et al. 2007, ApJ 665, 1004"
     band: str = "2-10"
 
     def __post_init__(self) -> None:
         """Check the choice."""
         if self.band not in _LEHMER:
             raise ParameterError(f"band={self.band!r}: expected one of {', '.join(_LEHMER)}")
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        own = ("Lehmer2016", "Mineo2012", "Yang2020", "MorrisonMcCammon1983")
+        return own if self.agn is None else (*own, "Just2007")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -62,8 +61,7 @@ def _components(sed: SEDModel) -> dict[str, str]:
 
 def _component_name(component: Component) -> str:
     """Return the name of a component, with those of its parts in brackets."""
-    values = [getattr(component, field.name) for field in fields(component)]
-    parts = [_component_name(value) for value in values if isinstance(value, Component)]
+    parts = [_component_name(part) for part in component.parts]
     return f"{component.name}({', '.join(parts)})" if parts else component.name
 
 

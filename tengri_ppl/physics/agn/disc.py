@@ -177,13 +177,17 @@ class PowerLawDisc(AGNDisc):
         Whose slopes.
     """
 
-    reference = "Schartmann et al. 2005, A&A 437, 861; Stalevski et al. 2016, MNRAS 458, 2288"
     form: str = "schartmann2005"
 
     def __post_init__(self) -> None:
         """Check the choice."""
         if self.form not in _FORMS:
             raise ParameterError(f"form={self.form!r}: expected one of {', '.join(_FORMS)}")
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return (self.form.capitalize(),)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -216,7 +220,7 @@ class Temple2021Disc(AGNDisc):
     covers 912 Angstrom to 3 micron; the power laws are continued beyond.
     """
 
-    reference = "Temple, Hewett & Banerji 2021, MNRAS 508, 737"
+    citations = ("Temple2021", "Grandi1982")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -205,6 +205,7 @@ class AGNLines(Component):
 class NoLines(AGNLines):
     """No lines."""
 
+    citations = ()
     exists = False
 
 
@@ -221,7 +222,7 @@ class QuasarLines(AGNLines):
     at their ends.
     """
 
-    reference = "Vanden Berk et al. 2001, AJ 122, 549; Heckman et al. 2004, ApJ 613, 109"
+    citations = ("VandenBerk2001", "Heckman2004")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

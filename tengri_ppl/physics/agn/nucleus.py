@@ -125,7 +125,7 @@ class AGN(Emission):
         galaxy, and is dark in a galaxy without dust.
     """
 
-    reference = "Yang et al. 2020, MNRAS 491, 740"
+    citations = ("Yang2020", "Prevot1984", "Bongiorno2012")
     coverage: ClassVar[tuple[float, float]] = DISC_RANGE
     disc: AGNDisc = field(default_factory=PowerLawDisc)
     torus: AGNTorus = field(default_factory=TwoBlackbodyTorus)

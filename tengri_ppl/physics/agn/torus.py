@@ -47,6 +47,7 @@ class AGNTorus(Component):
 class NoTorus(AGNTorus):
     """No torus."""
 
+    citations = ()
     exists = False
 
 
@@ -64,7 +65,7 @@ class TwoBlackbodyTorus(AGNTorus):
     features; templates have.
     """
 
-    reference = "Hernan-Caballero et al. 2016, MNRAS 463, 2064"
+    citations = ("HernanCaballero2016",)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -106,6 +107,11 @@ class TemplateTorus(AGNTorus):
     def __post_init__(self) -> None:
         """Ask for the file."""
         check_path(self, self.path)
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return self.file().citations
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -81,7 +81,7 @@ def cardelli(wave: ArrayLike, r_v: ArrayLike = 3.1) -> Array:
 
 
 def odonnell(wave: ArrayLike, r_v: ArrayLike = 3.1) -> Array:
-    """:func:`cardelli` with the optical and near infrared of O'Donnell (1994, ApJ 422, 158).
+    """Law of :func:`cardelli` with the optical and near infrared of O'Donnell (1994, ApJ 422, 158).
 
     His polynomials replace those for 0.30-0.91 micron. Where they meet the ultraviolet, at 3030
     Angstrom, the pieces differ by about 1 % of A_V. k(5500 A) = 0.9987 for R_V = 3.1.
@@ -111,7 +111,7 @@ class RVLaw(AttenuationLaw):
 class CardelliLaw(RVLaw):
     """See :func:`cardelli`; parameter ``dust_r_v``."""
 
-    reference = "Cardelli, Clayton & Mathis 1989, ApJ 345, 245"
+    citations = ("Cardelli1989",)
     breaks = _CCM_BREAKS
     function = staticmethod(cardelli)
 
@@ -121,6 +121,6 @@ class CardelliLaw(RVLaw):
 class ODonnellLaw(RVLaw):
     """See :func:`odonnell`; parameter ``dust_r_v``."""
 
-    reference = "O'Donnell 1994, ApJ 422, 158"
+    citations = ("ODonnell1994", "Cardelli1989")
     breaks = _CCM_BREAKS
     function = staticmethod(odonnell)

@@ -142,27 +142,27 @@ def li2008(
 @register("dust_law", "pei_mw")
 @dataclass(frozen=True)
 class PeiMilkyWayLaw(AttenuationLaw):
-    """See :func:`pei`; no parameters."""
+    """Extinction of the Milky Way after Pei (1992); see :func:`pei`."""
 
-    reference = "Pei 1992, ApJ 395, 130"
+    citations = ("Pei1992",)
     function = staticmethod(partial(pei, galaxy="mw"))
 
 
 @register("dust_law", "pei_lmc")
 @dataclass(frozen=True)
 class PeiLMCLaw(AttenuationLaw):
-    """See :func:`pei`; no parameters."""
+    """Extinction of the Large Magellanic Cloud after Pei (1992); see :func:`pei`."""
 
-    reference = "Pei 1992, ApJ 395, 130"
+    citations = ("Pei1992",)
     function = staticmethod(partial(pei, galaxy="lmc"))
 
 
 @register("dust_law", "pei_smc")
 @dataclass(frozen=True)
 class PeiSMCLaw(AttenuationLaw):
-    """See :func:`pei`; no parameters."""
+    """Extinction of the Small Magellanic Cloud after Pei (1992); see :func:`pei`."""
 
-    reference = "Pei 1992, ApJ 395, 130"
+    citations = ("Pei1992",)
     function = staticmethod(partial(pei, galaxy="smc"))
 
 
@@ -177,7 +177,7 @@ class Li2008Law(AttenuationLaw):
         The curve whose coefficients are the defaults of the parameters.
     """
 
-    reference = "Li et al. 2008, ApJ 685, 1046"
+    citations = ("Li2008",)
     function = staticmethod(li2008)
     preset: str = "mw"
 

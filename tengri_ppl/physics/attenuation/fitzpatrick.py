@@ -230,7 +230,7 @@ def mw(wave: ArrayLike) -> Array:
 class FitzpatrickLaw(RVLaw):
     """See :func:`fitzpatrick1999`; parameter ``dust_r_v``."""
 
-    reference = "Fitzpatrick 1999, PASP 111, 63"
+    citations = ("Fitzpatrick1999",)
     breaks = _SPLINE_BREAKS
     function = staticmethod(fitzpatrick1999)
 
@@ -240,7 +240,7 @@ class FitzpatrickLaw(RVLaw):
 class MilkyWayLaw(AttenuationLaw):
     """See :func:`mw`; no parameters."""
 
-    reference = "Fitzpatrick 1999, PASP 111, 63"
+    citations = ("Fitzpatrick1999",)
     breaks = _SPLINE_BREAKS
     function = staticmethod(mw)
 
@@ -250,7 +250,7 @@ class MilkyWayLaw(AttenuationLaw):
 class SMCLaw(AttenuationLaw):
     """See :func:`smc`; no parameters."""
 
-    reference = "Gordon et al. 2003, ApJ 594, 279"
+    citations = ("Gordon2003",)
     breaks = _SPLINE_BREAKS
     function = staticmethod(smc)
 
@@ -260,7 +260,7 @@ class SMCLaw(AttenuationLaw):
 class LMCLaw(AttenuationLaw):
     """See :func:`lmc`; no parameters."""
 
-    reference = "Gordon et al. 2003, ApJ 594, 279"
+    citations = ("Gordon2003",)
     breaks = _SPLINE_BREAKS
     function = staticmethod(lmc)
 
@@ -270,6 +270,6 @@ class LMCLaw(AttenuationLaw):
 class LMC2Law(AttenuationLaw):
     """See :func:`lmc2`; no parameters."""
 
-    reference = "Gordon et al. 2003, ApJ 594, 279"
+    citations = ("Gordon2003",)
     breaks = _SPLINE_BREAKS
     function = staticmethod(lmc2)

@@ -126,6 +126,8 @@ class DustScreen(Component):
 class NoDust(DustScreen):
     """No attenuation."""
 
+    citations = ()
+
     def optical_depths(self, wave: ArrayLike, params: Mapping[str, Any]) -> tuple[Array, Array]:
         """See :meth:`DustScreen.optical_depths`."""
         none = jnp.zeros_like(jnp.asarray(wave))
@@ -137,6 +139,7 @@ class NoDust(DustScreen):
 class SingleScreen(DustScreen):
     """One screen in front of all stars."""
 
+    citations: ClassVar[tuple[str, ...]] = ()
     law: AttenuationLaw = field(default_factory=CalzettiLaw)
 
     @property
@@ -167,7 +170,7 @@ class MixedSlab(SingleScreen):
     ``dust_tau_diff`` is the optical depth through the whole slab.
     """
 
-    reference = "Disney, Davies & Phillipps 1989, MNRAS 239, 939"
+    citations = ("Disney1989",)
 
     def transmission(self, wave: ArrayLike, params: Mapping[str, Any]) -> tuple[Array, Array]:
         """See :meth:`DustScreen.transmission`."""
@@ -185,7 +188,7 @@ class ClumpyScreen(SingleScreen):
     ``dust_tau_diff`` is the mean optical depth.
     """
 
-    reference = "Natta & Panagia 1984, ApJ 287, 228"
+    citations = ("NattaPanagia1984",)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -211,7 +214,7 @@ class TwoComponentDust(DustScreen):
     :math:`\tau_{bc} k_{bc}(\lambda) + \tau_{diff} k(\lambda)`, older ones only the diffuse screen.
     """
 
-    reference = "Charlot & Fall 2000, ApJ 539, 718"
+    citations: ClassVar[tuple[str, ...]] = ("CharlotFall2000",)
     has_birth_clouds = True
     law: AttenuationLaw = field(default_factory=CalzettiLaw)
     law_bc: AttenuationLaw = field(default_factory=CalzettiLaw)
@@ -258,7 +261,7 @@ class FractionObscured(TwoComponentDust):
     from the diffuse dust alone.)
     """
 
-    reference = "Lower et al. 2022, ApJ 931, 14"
+    citations = ("CharlotFall2000", "Lower2022")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

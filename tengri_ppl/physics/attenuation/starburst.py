@@ -216,7 +216,7 @@ def reddy2015(wave: ArrayLike) -> Array:
 class PowerLaw(AttenuationLaw):
     """See :func:`power_law`; parameter ``dust_slope``."""
 
-    reference = "Charlot & Fall 2000, ApJ 539, 718"
+    citations = ("CharlotFall2000",)
     function = staticmethod(power_law)
 
     @property
@@ -230,7 +230,7 @@ class PowerLaw(AttenuationLaw):
 class WildLaw(AttenuationLaw):
     """See :func:`wild2007`; parameter ``dust_mu``."""
 
-    reference = "Wild et al. 2007, MNRAS 381, 543"
+    citations = ("Wild2007",)
     function = staticmethod(wild2007)
 
     @property
@@ -244,7 +244,7 @@ class WildLaw(AttenuationLaw):
 class CalzettiLaw(AttenuationLaw):
     """See :func:`calzetti`; no parameters."""
 
-    reference = "Calzetti et al. 2000, ApJ 533, 682"
+    citations = ("Calzetti2000",)
     breaks = _CALZETTI_BREAKS
     function = staticmethod(calzetti)
 
@@ -254,7 +254,7 @@ class CalzettiLaw(AttenuationLaw):
 class LeithererLaw(AttenuationLaw):
     """See :func:`leitherer2002`; no parameters."""
 
-    reference = "Leitherer et al. 2002, ApJS 140, 303"
+    citations = ("Leitherer2002",)
     breaks = _LEITHERER_BREAKS
     function = staticmethod(leitherer2002)
 
@@ -264,7 +264,7 @@ class LeithererLaw(AttenuationLaw):
 class ReddyLaw(AttenuationLaw):
     """See :func:`reddy2015`; no parameters."""
 
-    reference = "Reddy et al. 2015, ApJ 806, 259"
+    citations = ("Reddy2015",)
     breaks = _REDDY_BREAKS
     function = staticmethod(reddy2015)
 
@@ -287,7 +287,7 @@ class _TiltedLaw(AttenuationLaw):
 class SalimLaw(_TiltedLaw):
     """See :func:`salim`; parameters ``dust_slope`` (delta) and ``dust_bump`` (B)."""
 
-    reference = "Salim et al. 2018, ApJ 859, 11"
+    citations = ("Salim2018", "Calzetti2000")
     breaks = _CALZETTI_BREAKS
     function = staticmethod(salim)
 
@@ -297,7 +297,7 @@ class SalimLaw(_TiltedLaw):
 class NollLaw(_TiltedLaw):
     """See :func:`noll`; parameters ``dust_slope`` (delta) and ``dust_bump`` (E_b)."""
 
-    reference = "Noll et al. 2009, A&A 507, 1793"
+    citations = ("Noll2009", "Calzetti2000", "Leitherer2002")
     breaks = _LEITHERER_BREAKS
     function = staticmethod(noll)
 
@@ -307,7 +307,7 @@ class NollLaw(_TiltedLaw):
 class KriekConroyLaw(AttenuationLaw):
     """See :func:`kriek_conroy`; parameter ``dust_slope``."""
 
-    reference = "Kriek & Conroy 2013, ApJ 775, L16"
+    citations = ("KriekConroy2013", "Noll2009", "Calzetti2000")
     breaks = _CALZETTI_BREAKS
     function = staticmethod(kriek_conroy)
 

@@ -43,6 +43,11 @@ def _heated(
     return cmb_heated(temperature, beta, galaxy.redshift) if cmb else (temperature, None)
 
 
+def _cited(key: str, cmb: bool) -> tuple[str, ...]:
+    """Papers of a spectrum, and of the background where it counts."""
+    return (key, "daCunha2013") if cmb else (key,)
+
+
 @register("dust_emission", "modified_blackbody")
 @dataclass(frozen=True)
 class ModifiedBlackbody(DustEmission):
@@ -61,9 +66,13 @@ class ModifiedBlackbody(DustEmission):
         al. 2013); ``dust_temperature`` is then that at redshift 0.
     """
 
-    reference = "Hildebrand 1983, QJRAS 24, 267; da Cunha et al. 2013, ApJ 766, 13"
     optically_thick: bool = False
     cmb: bool = False
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return _cited("Hildebrand1983", self.cmb)
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
@@ -101,8 +110,12 @@ class TwoTemperature(DustEmission):
         As in :class:`ModifiedBlackbody`.
     """
 
-    reference = "da Cunha et al. 2008, MNRAS 388, 1595; da Cunha et al. 2013, ApJ 766, 13"
     cmb: bool = False
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return _cited("daCunha2008", self.cmb)
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
@@ -205,9 +218,13 @@ class Casey2012(DustEmission):
         As in :class:`ModifiedBlackbody`.
     """
 
-    reference = "Casey 2012, MNRAS 425, 3094"
     breaks = (COVERAGE[0],)
     cmb: bool = False
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return _cited("Casey2012", self.cmb)
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:

@@ -60,6 +60,7 @@ class DustEmission(Emission):
 class NoDustEmission(DustEmission):
     """Absorbed light is lost."""
 
+    citations = ()
     coverage = (0.0, 0.0)
 
     @property

@@ -79,7 +79,7 @@ class DraineLi2007(_GriddedDustEmission):
         All models, as in BAGPIPES, or those of the Milky Way alone (from 0.47 on), as in FSPS.
     """
 
-    reference = "Draine & Li 2007, ApJ 657, 810"
+    citations = ("DraineLi2007", "Carnall2018")
     grains: str = "all"
 
     def __post_init__(self) -> None:
@@ -122,6 +122,11 @@ class TemplateDustEmission(_GriddedDustEmission):
     def __post_init__(self) -> None:
         """Ask for the file."""
         check_path(self, self.path)
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return self.file().citations
 
     def file(self) -> TemplateFile:
         """Return the content of the user's file."""

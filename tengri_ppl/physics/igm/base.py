@@ -63,6 +63,8 @@ class IGM(Component):
 class NoIGM(IGM):
     """No absorption."""
 
+    citations = ()
+
     @property
     def rest_grid(self) -> np.ndarray:
         """See :attr:`IGM.rest_grid`."""

@@ -118,7 +118,7 @@ class IGMWithDampingWing(IGMWithAbsorber):
         See :class:`NeutralMedium`; the cosmology is that of Planck (2018).
     """
 
-    reference = "Miralda-Escude 1998, ApJ 501, 15"
+    citations = ("MiraldaEscude1998", "Planck2020")
     neutral_fraction: float = 1.0
     z_end: float = 6.0
     bubble_mpc: float = 0.0

@@ -128,7 +128,7 @@ class IGMWithDLA(IGMWithAbsorber):
         Velocity towards us, relative to the source [km/s].
     """
 
-    reference = "Lee 2013, ApJ 772, 123"
+    citations = ("Lee2013",)
     log_nhi: float = 21.0
     b: float = 30.0
     velocity: float = 0.0

@@ -167,9 +167,9 @@ def _dla_continuum(x: jax.Array, one_plus_z: jax.Array) -> jax.Array:
 @register("igm", "inoue2014")
 @dataclass(frozen=True)
 class Inoue2014IGM(IGM):
-    """See :func:`inoue2014_transmission`."""
+    """Mean medium of Inoue et al. (2014); see :func:`inoue2014_transmission`."""
 
-    reference = "Inoue et al. 2014, MNRAS 442, 1805"
+    citations = ("Inoue2014",)
 
     @property
     def rest_grid(self) -> np.ndarray:

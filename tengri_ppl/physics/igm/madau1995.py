@@ -125,9 +125,9 @@ def _continuum_depth(wave_obs: jax.Array, one_plus_z: jax.Array) -> jax.Array:
 @register("igm", "madau1995")
 @dataclass(frozen=True)
 class Madau1995IGM(IGM):
-    """See :func:`madau1995_transmission`."""
+    """Mean medium of Madau (1995); see :func:`madau1995_transmission`."""
 
-    reference = "Madau 1995, ApJ 441, 18"
+    citations = ("Madau1995",)
 
     @property
     def rest_grid(self) -> np.ndarray:

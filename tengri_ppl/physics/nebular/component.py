@@ -77,6 +77,8 @@ class Nebular(Component):
 class NoNebular(Nebular):
     """No nebular emission; stars keep their Lyman continuum."""
 
+    citations = ()
+
 
 @register("nebular", "cloudy")
 @dataclass(frozen=True)
@@ -102,10 +104,6 @@ class CloudyNebular(Nebular):
         Age up to which stars light gas [Gyr], where the dust has no birth clouds that say it.
     """
 
-    reference = (
-        "Carnall et al. 2018, MNRAS 480, 4379; Byler et al. 2017, ApJ 840, 44; "
-        "Gunasekera et al. 2025, arXiv:2508.01102"
-    )
     gas: str = "stars"
     normalisation: str = "photons"
     space: str = "log"
@@ -121,6 +119,11 @@ class CloudyNebular(Nebular):
         ):
             if getattr(self, name) not in known:
                 raise ParameterError(f"{name}={getattr(self, name)!r}: expected one of {known}")
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """See :attr:`~tengri_ppl.physics.component.Component.citations`."""
+        return ("Byler2017", *load_nebular(self.path).citations)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 
 from tengri_ppl._resources import resource_path
 from tengri_ppl.errors import DataError
-from tengri_ppl.physics.hdf5 import check_axis, check_values, read_dataset
+from tengri_ppl.physics.component import split_citations
+from tengri_ppl.physics.hdf5 import check_axis, check_values, read_dataset, read_text
 
 __all__ = ["DEFAULT_NEBULAR", "NebularData", "load_nebular"]
 
@@ -57,6 +58,8 @@ class NebularData:
         Solar luminosity that the light is in [erg/s].
     sha256 : str
         Checksum of the file.
+    citations : tuple of str
+        Papers to cite, as the file says.
     """
 
     wave: ArrayLike
@@ -72,13 +75,15 @@ class NebularData:
     name: str = field(metadata={"static": True})
     lsun_erg_s: float = field(metadata={"static": True})
     sha256: str = field(metadata={"static": True})
+    citations: tuple[str, ...] = field(default=(), metadata={"static": True})
 
 
 def load_nebular(path: str | Path | None = None) -> NebularData:
     """Read a grid of photoionisation models.
 
     The HDF5 file holds the arrays of :class:`NebularData` under their names, ``line_names`` as
-    bytes, and the attributes ``name`` and ``lsun_erg_s``.
+    bytes, and the attributes ``name``, ``lsun_erg_s`` and, optionally,
+    ``citations`` (papers, separated by semicolons).
 
     Parameters
     ----------
@@ -117,6 +122,7 @@ def _load(path: Path, stamp: int) -> NebularData:
         arrays |= {name: read_dataset(file, name, path) for name in ("continuum", "lines")}
         names = tuple(label.decode() for label in file["line_names"][()])
         name, lsun = str(file.attrs["name"]), float(file.attrs["lsun_erg_s"])
+        cited = split_citations(read_text(file.attrs.get("citations", "")))
     for axis in (*_AXES, "wave"):
         check_axis(axis, arrays[axis], path)
     shape = tuple(arrays[axis].size for axis in _AXES)
@@ -137,4 +143,11 @@ def _load(path: Path, stamp: int) -> NebularData:
         check_values(key, arrays[key], path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return NebularData(**arrays, line_names=names, name=name, lsun_erg_s=lsun, sha256=digest)
+    return NebularData(
+        **arrays,
+        line_names=names,
+        name=name,
+        lsun_erg_s=lsun,
+        sha256=digest,
+        citations=cited,
+    )

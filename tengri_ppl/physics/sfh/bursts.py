@@ -36,7 +36,7 @@ class DelayedQuenchSFH(SFH):
     delayed exponential.
     """
 
-    reference = "Ciesla et al. 2017, A&A 608, A41"
+    citations = ("Ciesla2017",)
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
@@ -84,7 +84,7 @@ class PostStarburstSFH(SFH):
     :math:`t_b, T_b` of the burst (Wild et al. 2020).
     """
 
-    reference = "Wild et al. 2020, MNRAS 494, 529"
+    citations = ("Wild2020",)
     amplitudes = ("log_mass",)
 
     @property
@@ -136,7 +136,7 @@ class BurstSFH(SFH):
     """
 
     name = "burst"
-    reference = "Małek et al. 2018, A&A 620, A50"
+    citations = ("Malek2018",)
 
     base: SFH = field(default_factory=DoublePowerLawSFH)
     shape: str = "constant"

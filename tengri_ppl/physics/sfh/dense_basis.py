@@ -93,7 +93,7 @@ class DenseBasisSFH(SFH):
         Number of times between the Big Bang and the epoch of observation: 3 for quartiles.
     """
 
-    reference = "Iyer et al. 2019, ApJ 879, 116"
+    citations = ("Iyer2019",)
     amplitudes = ("log_mass",)
 
     n_quantiles: int = 3

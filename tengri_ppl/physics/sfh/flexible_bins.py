@@ -51,7 +51,7 @@ class FlexibleContinuitySFH(BinnedSFH):
         Number of bins, the two fixed ones included.
     """
 
-    reference = "Leja et al. 2019, ApJ 876, 3"
+    citations = ("Leja2019",)
 
     n_bins: int = 7
 
@@ -109,7 +109,7 @@ class PostStarburstContinuitySFH(BinnedSFH):
         Lookback time at which the flexible bins begin [Gyr].
     """
 
-    reference = "Suess et al. 2022, ApJ 935, 146"
+    citations = ("Suess2022",)
 
     n_flex: int = 5
     n_fixed: int = 3

@@ -122,7 +122,7 @@ class ContinuitySFH(_FixedBinsSFH):
     The log ratios of adjacent rates have nu = 2 and the scale 0.3 dex.
     """
 
-    reference = "Leja et al. 2019, ApJ 876, 3"
+    citations: ClassVar[tuple[str, ...]] = ("Leja2019",)
     scale: ClassVar[float] = 0.3
 
     @property
@@ -143,7 +143,7 @@ class ContinuitySFH(_FixedBinsSFH):
 class BurstyContinuitySFH(ContinuitySFH):
     """:class:`ContinuitySFH` with the scale 1 dex, which allows for bursts."""
 
-    reference = "Tacchella et al. 2022, ApJ 927, 170"
+    citations = ("Leja2019", "Tacchella2022")
     scale = 1.0
 
 
@@ -158,7 +158,7 @@ class DirichletSFH(_FixedBinsSFH):
         Of the default prior; 1 is flat on the simplex, less makes histories burstier.
     """
 
-    reference = "Leja et al. 2017, ApJ 837, 170"
+    citations = ("Leja2017",)
 
     concentration: float = 1.0
 

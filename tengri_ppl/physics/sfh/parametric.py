@@ -39,7 +39,7 @@ class DoublePowerLawSFH(SFH):
     with T the cosmic time: ``alpha`` is the falling, ``beta`` the rising slope.
     """
 
-    reference = "Carnall et al. 2018, MNRAS 480, 4379"
+    citations = ("Carnall2018",)
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
@@ -88,7 +88,7 @@ class _SinceOnsetSFH(SFH):
 class DelayedSFH(_SinceOnsetSFH):
     r"""Delayed exponential, :math:`SFR \propto T e^{-T/\tau}`, T the time since the onset."""
 
-    reference = "Gavazzi et al. 2002, ApJ 576, 135"
+    citations = ("Gavazzi2002",)
 
     def log_shape(self, lookback: ArrayLike, cosmic_age: ArrayLike, **params: ArrayLike) -> Array:
         """See :meth:`SFH.log_shape`."""
@@ -102,7 +102,7 @@ class DelayedSFH(_SinceOnsetSFH):
 class ExponentialSFH(_SinceOnsetSFH):
     r"""Exponential decline, :math:`SFR \propto e^{-T/\tau}`, T the time since the onset."""
 
-    reference = "Bruzual A. 1983, ApJ 273, 105"
+    citations = ("Bruzual1983",)
 
     def log_shape(self, lookback: ArrayLike, cosmic_age: ArrayLike, **params: ArrayLike) -> Array:
         """See :meth:`SFH.log_shape`."""
@@ -114,7 +114,7 @@ class ExponentialSFH(_SinceOnsetSFH):
 class ConstantSFH(SFH):
     """Constant star formation between two lookback times."""
 
-    reference = "Carnall et al. 2018, MNRAS 480, 4379"
+    citations = ()
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
@@ -144,7 +144,7 @@ class LognormalSFH(SFH):
               T_0 = \ln t_{max} + s^2
     """
 
-    reference = "Diemer et al. 2017, ApJ 839, 26"
+    citations = ("Diemer2017",)
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
@@ -176,7 +176,7 @@ class SkewNormalSFH(SFH):
     truncation of 2. A peak star formation rate is that of the untruncated form.
     """
 
-    reference = "Robotham et al. 2020, MNRAS 495, 905"
+    citations = ("Robotham2020", "Bellstedt2020")
 
     @property
     def shape_parameters(self) -> tuple[Parameter, ...]:

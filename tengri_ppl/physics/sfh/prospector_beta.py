@@ -157,7 +157,7 @@ class ProspectorBetaSFH(BinnedSFH):
         Number of bins.
     """
 
-    reference = "Wang et al. 2023, ApJL 944, L58"
+    citations = ("Wang2023", "Behroozi2019")
 
     n_bins: int = 7
 

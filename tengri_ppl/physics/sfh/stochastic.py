@@ -110,7 +110,7 @@ class DampedRandomWalk(SFHField):
     Its power spectral density is :math:`2 \sigma^2 \tau / (1 + (\omega \tau)^2)`.
     """
 
-    reference = "Caplar & Tacchella 2019, MNRAS 487, 3845"
+    citations = ("CaplarTacchella2019",)
 
     def log_rate(self, params: Mapping[str, Any], step: Array) -> tuple[Array, Array]:
         """See :meth:`SFHField.log_rate`."""
@@ -127,7 +127,7 @@ class Matern(SFHField):
     Smoother than the damped random walk: its power spectral density falls as omega^-4.
     """
 
-    reference = "Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, MIT Press"
+    citations = ("RasmussenWilliams2006",)
 
     def log_rate(self, params: Mapping[str, Any], step: Array) -> tuple[Array, Array]:
         """See :meth:`SFHField.log_rate`."""
@@ -148,7 +148,7 @@ class ExtendedRegulator(SFHField):
     normals of their own.
     """
 
-    reference = "Iyer et al. 2024, ApJ 961, 53"
+    citations = ("Tacchella2020", "Iyer2024")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -32,6 +32,7 @@ class TabulatedSFH(BinnedSFH):
         Number of times; ``Parameters(sfh="tabulated", ...)`` finds it in the values given.
     """
 
+    citations = ()
     amplitudes = ("log_scale", "log_mass")
 
     amplitude: str = "log_scale"

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from tengri_ppl.physics.component import Default, Parameter
+from tengri_ppl.physics.component import Default, Parameter, split_citations
 from tengri_ppl.physics.constants import C_ANGSTROM_PER_S
 from tengri_ppl.physics.emission import Templates
 from tengri_ppl.physics.interpolation import linear_weights
@@ -102,6 +102,11 @@ class TemplateFile:
     reference: str = field(default="", kw_only=True)
     licence: str = field(default="", kw_only=True)
     description: str = field(default="", kw_only=True)
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Papers that the file names as its reference."""
+        return split_citations(self.reference)
 
     @property
     def coverage(self) -> tuple[float, float]:
