@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpyro.distributions as dist
 
+from tengri_ppl.cli.choices import CHOICES, make_choices
+from tengri_ppl.cli.priors import make_prior
 from tengri_ppl.errors import DataError, ParameterError, suggest
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.sed import SEDModel
@@ -18,10 +19,11 @@ from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
-from tengri_ppl.physics.ssp import load_ssp_data
+from tengri_ppl.physics.ssp import SSPData, load_ssp_data
 
 __all__ = ["GalaxyConfig", "read_galaxy"]
 
+_SED_OPTIONS = ("h0", "om0", "age_scheme", "tolerance")
 _SECTIONS = {
     "galaxy": {
         "name",
@@ -34,25 +36,11 @@ _SECTIONS = {
         "mask",
     },
     "noise": {"floor"},
-    "model": {
-        "sfh",
-        "metallicity",
-        "dust",
-        "dust_law",
-        "dust_law_bc",
-        "igm",
-        "ssp",
-        "h0",
-        "om0",
-        "age_scheme",
-        "tolerance",
-    },
+    "model": {*CHOICES, "ssp", *_SED_OPTIONS},
     "priors": None,
     "sampler": None,
 }
-_SED_OPTIONS = ("h0", "om0", "age_scheme", "tolerance")
 _UNITS = {"microjansky": MICROJANSKY_CGS, "cgs": 1.0}
-_DISTRIBUTIONS = ("Uniform", "LogUniform", "Normal", "TruncatedNormal")
 
 
 @dataclass(frozen=True)
@@ -81,15 +69,24 @@ class GalaxyConfig:
     _bands: tuple[str, ...]
     _model: Mapping[str, Any]
     _priors: Mapping[str, Any]
+    _folder: Path
+
+    def parameters(self) -> Parameters:
+        """Return components, priors and fixed values."""
+        options = ("ssp", *_SED_OPTIONS)
+        choices = {key: value for key, value in self._model.items() if key not in options}
+        return Parameters(**make_choices(choices, self._folder), **self._priors)
+
+    def ssp(self) -> SSPData:
+        """Return the SSP grid."""
+        path = self._model.get("ssp")
+        return load_ssp_data(None if path is None else self._folder / Path(path).expanduser())
 
     def build(self) -> SEDModel:
         """Build the forward model."""
-        choices = dict(self._model)
-        ssp = load_ssp_data(choices.pop("ssp", None))
-        options = {name: choices.pop(name) for name in _SED_OPTIONS if name in choices}
-        spec = Parameters(**choices, **self._priors)
+        options = {name: self._model[name] for name in _SED_OPTIONS if name in self._model}
         observation = Observation(photometry=Photometry.from_names(self._bands))
-        return SEDModel(spec, ssp, observation, **options)
+        return SEDModel(self.parameters(), self.ssp(), observation, **options)
 
 
 def read_galaxy(path: Path) -> GalaxyConfig:
@@ -111,7 +108,7 @@ def read_galaxy(path: Path) -> GalaxyConfig:
     bands = tuple(galaxy["bands"])
     flux, error = _fluxes(galaxy, len(bands), path)
     floors = _floors(_section(document, "noise").get("floor", 0.0), bands)
-    priors = {n: _prior(n, v) for n, v in _section(document, "priors").items()}
+    priors = {n: make_prior(n, v) for n, v in _section(document, "priors").items()}
     if "redshift" in priors:
         raise ParameterError(f"{path}: give redshift in [galaxy], as a number or a prior")
     return GalaxyConfig(
@@ -122,7 +119,8 @@ def read_galaxy(path: Path) -> GalaxyConfig:
         sampler=_section(document, "sampler"),
         _bands=bands,
         _model=_section(document, "model"),
-        _priors={**priors, "redshift": _prior("redshift", galaxy["redshift"])},
+        _priors={**priors, "redshift": make_prior("redshift", galaxy["redshift"])},
+        _folder=path.parent,
     )
 
 
@@ -201,20 +199,3 @@ def _floors(floor: Any, bands: tuple[str, ...]) -> np.ndarray:
             raise ParameterError(f"[noise] floor: no band's name contains {part!r}")
         floors[matches] = value if part != "default" else floors[matches]
     return floors
-
-
-def _prior(name: str, value: Any) -> Any:
-    """Return a number or a NumPyro distribution."""
-    if not isinstance(value, Mapping):
-        return value
-    arguments = dict(value)
-    kind = arguments.pop("dist", None)
-    if kind not in _DISTRIBUTIONS:
-        raise ParameterError(
-            f"prior of {name}: dist={kind!r} is unknown{suggest(str(kind), _DISTRIBUTIONS)} "
-            f"(available: {', '.join(_DISTRIBUTIONS)})"
-        )
-    try:
-        return getattr(dist, kind)(**arguments, validate_args=True)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"prior of {name}: {kind}: {error}") from None

@@ -55,6 +55,32 @@ def fit(
 
 
 @app.command()
+def components(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A kind, as dust_law, or a name, as calzetti; all without it"),
+    ] = None,
+) -> None:
+    """List the components of models by kind, or explain those that are named NAME.
+
+    The explanation has the options, the parameters with their default priors, and the papers.
+    """
+    from tengri_ppl.cli.components import run_components
+
+    run_components(name)
+
+
+@app.command()
+def cite(
+    galaxy: Annotated[Path, typer.Argument(help="TOML file; see examples/*.toml")],
+) -> None:
+    """Print the BibTeX of every grid, paper and package that a fit of this file uses."""
+    from tengri_ppl.cli.cite import run_cite
+
+    run_cite(galaxy)
+
+
+@app.command()
 def methods() -> None:
     """List the inference engines with their options and defaults."""
     import dataclasses
