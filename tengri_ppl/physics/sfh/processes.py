@@ -19,7 +19,7 @@ _N_NODES = 6
 
 
 def damped_random_walk(xi: ArrayLike, steps: ArrayLike) -> Array:
-    """Ornstein-Uhlenbeck process of unit variance, covariance exp(-|dt| / tau).
+    """Ornstein-Uhlenbeck process of unit variance, covariance ``exp(-|dt| / tau)``.
 
     Parameters
     ----------
