@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from tengri_ppl.citations import find_references
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.physics.templates import import_templates, integrate_spectra, load_templates
 
@@ -189,3 +190,19 @@ def test_text_without_spectra_is_refused(tmp_path, imported, text, message):
     (tmp_path / "bad.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         imported("ascii", tmp_path / "bad.txt")
+
+
+@pytest.mark.crosscheck
+@pytest.mark.parametrize(
+    ("format", "path", "key"),
+    [
+        ("dale2014", "dale2014", "Dale2014"),
+        ("schreiber2016", "schreiber2016", "Schreiber2018"),
+        ("nenkova2008", "agn/Nenkova08_y010_torusg_n10_q2.0.dat", "Nenkova2008"),
+        ("temple2021", "agn/temple.txt", "Temple2021"),
+    ],
+)
+def test_published_libraries_name_paper_and_licence(tables, imported, format, path, key):
+    content = imported(format, tables / path)
+    assert [r.key for text in content.citations for r in find_references(text)] == [key]
+    assert content.licence
