@@ -6,11 +6,12 @@ Usage::
     python benchmarks/forward.py
 
 The script pins itself to one core. It times 20 bands from GALEX FUV to WISE W4 at z = 0.7, a
-double power law and a Calzetti screen with birth clouds: single predictions, as a sampler on a
-host sees them, and batches of 256, in 32 and 64 bit. The gradient is that of the summed fluxes in
-all seven free parameters. BAGPIPES runs ``model_galaxy.update`` on the same bands, which is what
-its fits call; it always adds dust emission, and it has no gradients. Numbers are microseconds per
-prediction: the smallest and the median of several repeats.
+double power law and a Calzetti screen with birth clouds, and then ever more components, all with
+their default priors: single predictions, as a sampler on a host sees them, and batches of 256. The
+gradient is that of the summed fluxes in all free parameters. BAGPIPES runs
+``model_galaxy.update`` with stars, attenuation and dust emission on the same bands, which is what
+its fits call; it has no gradients. Numbers are microseconds per prediction: the smallest and the
+median of several repeats.
 """
 
 from __future__ import annotations
@@ -39,6 +40,24 @@ BANDS = [
     *("jwst_f277w", "jwst_f356w", "jwst_f444w", "spitzer_irac_ch1", "spitzer_irac_ch2"),
     *("wise_w3", "wise_w4"),
 ]
+STARS, WHOLE = "stars", "everything"
+_GAS = {"nebular": "cloudy"}
+_DUST = {**_GAS, "dust_emission": "draine_li2007"}
+_AGN = {**_DUST, "agn": "nucleus"}
+MODELS: dict[str, dict[str, str]] = {
+    STARS: {},
+    "+ nebular": _GAS,
+    "+ Draine & Li 2007": _DUST,
+    "+ AGN": _AGN,
+    WHOLE: {
+        **_AGN,
+        "radio": "fir_correlation",
+        "xray": "lehmer2016",
+        "sfh_field": "drw",
+        "sfh_burst": "constant",
+    },
+}
+COLUMNS = ("single", "batch of 256", "gradient, single", "gradient, batch of 256")
 REDSHIFT = 0.7
 N_BATCH = 256
 N_REPEAT = 15
@@ -67,9 +86,10 @@ def measure(run: Callable[[int], Any], per_call: int = 1) -> Timing:
     return Timing(min(times), statistics.median(times))
 
 
-def time_ours() -> dict[str, Timing]:
-    """Predictions and gradients, single and batched, in the current precision."""
-    spec = tg.Parameters(sfh="dpl", dust_law="calzetti", redshift=tg.Fixed(REDSHIFT))
+def time_ours(components: dict[str, str]) -> list[Timing]:
+    """Predictions and gradients, single and batched, in the order of `COLUMNS`."""
+    redshift = tg.Fixed(REDSHIFT)
+    spec = tg.Parameters(sfh="dpl", dust_law="calzetti", redshift=redshift, **components)
     sed = tg.SEDModel(spec, tg.load_ssp_data(), tg.Observation(tg.Photometry.from_names(BANDS)))
     batch = spec.sample_batch(jax.random.key(0), N_BATCH)
     single = [{k: v[i] for k, v in batch.items()} for i in range(16)]
@@ -80,14 +100,12 @@ def time_ours() -> dict[str, Timing]:
     gradient = jax.jit(jax.value_and_grad(value))
     gradients = jax.jit(jax.vmap(jax.value_and_grad(value)))
     wait = jax.block_until_ready
-    return {
-        "prediction, single": measure(lambda i: wait(sed.predict_photometry(single[i % 16]))),
-        f"prediction, batch of {N_BATCH}": measure(
-            lambda i: wait(sed.predict_photometry(batch)), N_BATCH
-        ),
-        "gradient, single": measure(lambda i: wait(gradient(single[i % 16]))),
-        f"gradient, batch of {N_BATCH}": measure(lambda i: wait(gradients(batch)), N_BATCH),
-    }
+    return [
+        measure(lambda i: wait(sed.predict_photometry(single[i % 16]))),
+        measure(lambda i: wait(sed.predict_photometry(batch)), N_BATCH),
+        measure(lambda i: wait(gradient(single[i % 16]))),
+        measure(lambda i: wait(gradients(batch)), N_BATCH),
+    ]
 
 
 def time_bagpipes() -> Timing | None:
@@ -130,36 +148,43 @@ def _bagpipes_update(bagpipes: Any, folder: Path) -> Callable[[int], Any]:
     return lambda i: galaxy.update(cases[i % 16])
 
 
-def main() -> None:
-    """Print the table and the ratios."""
-    print(f"{len(BANDS)} bands, one core, microseconds per prediction (best, median)\n")
-    table: dict[str, dict[str, Timing]] = {}
-    for bits in (32, 64):
-        with jax.enable_x64(bits == 64):
-            table[f"{bits} bit"] = time_ours()
-    names = list(table["32 bit"])
-    print(f"{'':28}" + "".join(f"{column:>22}" for column in table))
-    for name in names:
-        cells = [f"{rows[name].best:10.1f} {rows[name].median:10.1f}" for rows in table.values()]
-        print(f"{name:28}" + "".join(f"{cell:>22}" for cell in cells))
-    bagpipes = time_bagpipes()
-    print(f"\n{'ratios of medians':28}" + "".join(f"{column:>22}" for column in table))
-    single, batch, gradient, gradient_batch = names
-    ratios = {
-        "gradient / prediction, single": lambda r: r[gradient].median / r[single].median,
-        "gradient / prediction, batch": lambda r: r[gradient_batch].median / r[batch].median,
-    }
+def time_models() -> dict[str, list[Timing]]:
+    """All models in 32 bit, the simplest and the whole one in 64 bit too."""
+    rows = {f"{name}, 32 bit": time_ours(components) for name, components in MODELS.items()}
+    with jax.enable_x64(True):
+        for name in (STARS, WHOLE):
+            rows[f"{name}, 64 bit"] = time_ours(MODELS[name])
+    return rows
+
+
+def print_rows(rows: dict[str, list[Timing]], bagpipes: Timing | None) -> None:
+    """Print times, and the smallest of them in ratio to BAGPIPES, to predictions and to stars."""
+    print(f"{'':30}" + "".join(f"{column:>22}" for column in COLUMNS))
+    for name, timings in rows.items():
+        cells = "".join(f"{t.best:12.1f}{t.median:10.1f}" for t in timings)
+        print(f"{name:30}{cells}")
     if bagpipes is None:
         print("BAGPIPES is not installed: pip install bagpipes==1.3.6")
     else:
-        print(f"{'BAGPIPES update':28}{bagpipes.best:11.1f} {bagpipes.median:10.1f}")
-        ratios |= {
-            "single / BAGPIPES": lambda r: r[single].median / bagpipes.median,
-            "batch / BAGPIPES": lambda r: r[batch].median / bagpipes.median,
-            "gradient, single / BAGPIPES": lambda r: r[gradient].median / bagpipes.median,
+        print(f"{'BAGPIPES update':30}{bagpipes.best:12.1f}{bagpipes.median:10.1f}")
+    print("\nratios of the smallest times")
+    stars = rows[f"{STARS}, 32 bit"]
+    for name, timings in rows.items():
+        single, batch, gradient, gradients = (t.best for t in timings)
+        ratios = {
+            "gradient / prediction": f"{gradient / single:.2f}, batch {gradients / batch:.2f}",
+            "to stars": f"{single / stars[0].best:.2f}, batch {batch / stars[1].best:.2f}",
         }
-    for name, ratio in ratios.items():
-        print(f"{name:30}" + "".join(f"{ratio(rows):20.4f}" for rows in table.values()))
+        if bagpipes is not None:
+            whole, each = single / bagpipes.best, batch / bagpipes.best
+            ratios["to BAGPIPES"] = f"{whole:.4f}, batch {each:.4f}"
+        print(f"{name:30}" + "  ".join(f"{k} {v};" for k, v in ratios.items()))
+
+
+def main() -> None:
+    """Print times and ratios."""
+    print(f"{len(BANDS)} bands, one core, microseconds per prediction (best, median)\n")
+    print_rows(time_models(), time_bagpipes())
 
 
 if __name__ == "__main__":
