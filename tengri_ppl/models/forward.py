@@ -230,7 +230,8 @@ class ForwardModel:
             return jnp.zeros(0)
         young = stars.by_metallicity(stars.young)
         nebula = self.nebula
-        return self.structure.nebular.weights(young, params, nebula.data, nebula.coupling)
+        weights = self.structure.nebular.weights(young, params, nebula.data, nebula.coupling)
+        return jax.lax.optimization_barrier(weights)
 
     def _escaping(self, params: Mapping[str, Any]) -> Array:
         """Share of the ionising light of young stars that the gas lets out."""

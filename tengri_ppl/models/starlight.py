@@ -113,10 +113,12 @@ class Starlight:
         share = self.structure.metallicity.weights(self.lgmet, self.zsun, params, formed)
         if share.ndim == 1:
             few, every = (node_masses(part, self.age_scheme) for part in (young, formed))
-            return Stars(formed, few[: self.n_young], every, share)
-        parts = (young, share[:, :n_interval]), (formed, share)
-        few, every = (share_among_metallicities(p, s, self.age_scheme) for p, s in parts)
-        return Stars(formed, few[:, : self.n_young], every, None)
+        else:
+            parts = (young, share[:, :n_interval]), (formed, share)
+            few, every = (share_among_metallicities(p, s, self.age_scheme) for p, s in parts)
+        masses = few[..., : self.n_young], every, share if share.ndim == 1 else None
+        # several products read the masses; without the barrier each would compute them anew
+        return Stars(formed, *jax.lax.optimization_barrier(masses))
 
     def spectra(self, stars: Stars) -> tuple[Array, Array]:
         """L_nu of young and of old stars without dust and gas [Lsun/Hz], (n_wave,) each."""
