@@ -26,6 +26,11 @@ class InferenceResult:
         The engine's options as run.
     wall_time_s : float
         Duration of the run, compilation included.
+    diagnostics : dict of str to float
+        Figures about the run as a whole. ``pareto_k`` and ``n_effective`` for draws that stand for
+        weighted ones, ``log_evidence`` and ``log_evidence_error``, ``n_evaluations``.
+    notes : tuple of str
+        What a reader of the result should know: what was tried, and why it moved on.
     """
 
     method: str
@@ -33,3 +38,5 @@ class InferenceResult:
     sample_stats: dict[str, np.ndarray]
     settings: dict[str, Any] = field(default_factory=dict)
     wall_time_s: float = 0.0
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

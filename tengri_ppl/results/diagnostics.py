@@ -10,6 +10,7 @@ import numpy as np
 
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
+from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.results.variables import free_parameters
 
 __all__ = ["Convergence", "convergence", "effective_sample_sizes"]
@@ -84,8 +85,12 @@ def convergence(
     Returns
     -------
     Convergence
-        A single chain is cut into two for R-hat. NaN, from chains that do not move, fails.
+        A single chain is cut into two for R-hat. NaN, from chains that do not move, fails. Draws
+        that stand for weighted ones are judged by their number and by the tail of the weights
+        (k-hat below 0.7: Vehtari et al. 2024, JMLR 25, 72).
     """
+    if "pareto_k" in inference_data.attrs:
+        return _weighted_verdict(inference_data, min_ess)
     draws = _free_draws(inference_data)
     scores = _Scores(
         rhat=_Worst({name: rank_rhat(x) for name, x in draws.items()}, largest=True),
@@ -114,6 +119,31 @@ def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[st
     az = load_arviz()
     draws = _free_draws(inference_data)
     return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
+
+
+def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
+    """Judge importance sampling by its effective number of draws and the tail of its weights."""
+    k, n = (float(inference_data.attrs[name]) for name in ("pareto_k", "n_effective"))
+    problems = []
+    if not k < MAX_PARETO_K:
+        problems.append(f"k-hat of the weights is {k:.2f} (limit {MAX_PARETO_K:g})")
+    if not n >= min_ess:
+        problems.append(f"{n:.0f} effective draws ({min_ess:g} needed)")
+    figures = f"k-hat {k:.2f}, {n:.0f} effective draws"
+    advice = "raise max_rounds, or use method='mcmc_nuts'"
+    return Convergence(
+        converged=not problems,
+        max_rhat=math.nan,
+        min_ess_bulk=n,
+        min_ess_tail=math.nan,
+        divergences=0.0,
+        worst_rhat="",
+        worst_ess="",
+        frozen_chains=(),
+        message=f"not converged: {', '.join(problems)}; {advice}"
+        if problems
+        else f"converged: {figures}",
+    )
 
 
 # -- scores ----------------------------------------------------------------------------------------

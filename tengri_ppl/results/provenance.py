@@ -40,6 +40,8 @@ def root_attributes(
         "predictive_key": jax.random.key_data(key).tolist(),
         **{f"{name.replace('-', '_')}_version": _version(name) for name in _PACKAGES},
         **_model_attributes(sed),
+        **result.diagnostics,
+        "notes": "\n".join(result.notes) or None,
         **extra,
     }
     return {name: _plain(value) for name, value in attributes.items() if value is not None}

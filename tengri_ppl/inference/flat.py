@@ -1,0 +1,96 @@
+"""A target as a density over one vector, in compiled functions that take the data as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tengri_ppl.inference.target import Model, Target, potential, site_values
+
+__all__ = ["FlatTarget"]
+
+#: Site names with the shapes of their unconstrained coordinates.
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class FlatTarget:
+    """Unconstrained coordinates of all sites in one vector x.
+
+    Programs are compiled once per model, layout and shapes of the data.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior.
+
+    Attributes
+    ----------
+    layout : tuple
+        Names and shapes of the sites, in the order of x.
+    dimension : int
+        Length D of x.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.layout: Layout = tuple(
+            (name, target.sites[name].unconstrained_shape) for name in sorted(target.sites)
+        )
+        self.dimension = sum(int(np.prod(shape)) for _, shape in self.layout)
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of the model, which the compiled functions take."""
+        return self.target.args, dict(self.target.kwargs)
+
+    def log_density(self, x: Array) -> Array:
+        """Log-posterior up to a constant at points (n, D); -inf where it is not finite; (n,)."""
+        return _log_density(self.target.model, self.layout, x, *self.arguments)
+
+    def values(self, x: Array) -> dict[str, Array]:
+        """Constrained latent sites and deterministic ones at points (n, D), each (n, ...)."""
+        return _values(self.target.model, self.layout, x, *self.arguments)
+
+    def flatten(self, z: Mapping[str, Array]) -> Array:
+        """Turn sites with one leading axis of length n into (n, D)."""
+        parts = [jnp.reshape(z[name], (jnp.shape(z[name])[0], -1)) for name, _ in self.layout]
+        return jnp.concatenate(parts, axis=1)
+
+    def unflatten(self, x: Array) -> dict[str, Array]:
+        """Turn (n, D) into sites with one leading axis of length n."""
+        return jax.vmap(partial(split, self.layout))(x)
+
+
+def split(layout: Layout, x: Array) -> dict[str, Array]:
+    """Cut a vector (D,) into sites."""
+    sizes = [int(np.prod(shape)) for _, shape in layout]
+    parts = jnp.split(x, np.cumsum(sizes)[:-1])
+    return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts, strict=True)}
+
+
+def flat_potential(
+    model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Array:
+    """Negative log-posterior at one point (D,)."""
+    return potential(model, args, kwargs, split(layout, x))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_density(
+    model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Array:
+    energy = jax.vmap(lambda point: flat_potential(model, layout, point, args, kwargs))(x)
+    return jnp.where(jnp.isfinite(energy), -energy, -jnp.inf)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _values(
+    model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Array]:
+    return jax.vmap(lambda point: site_values(model, args, kwargs, split(layout, point)))(x)

@@ -1,0 +1,313 @@
+"""Adaptive importance sampling: a mixture that learns the posterior in a few large batches.
+
+The proposal is a mixture of Student-t distributions, first around the modes with the curvature
+there, then refitted to weighted draws. All draws of all rounds are used, weighted by the mixture of
+all proposals (deterministic mixture weights: Cornuet et al. 2012, Scandinavian Journal of
+Statistics 39, 798), and the tail of the weights is smoothed (Vehtari et al. 2024, JMLR 25, 72).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import logsumexp
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.laplace import Curvature, curvature
+from tengri_ppl.inference.mixture import StudentTMixture
+from tengri_ppl.inference.optimize import find_modes
+from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_weights
+from tengri_ppl.inference.result import InferenceResult
+from tengri_ppl.inference.target import Target
+
+__all__ = ["ImportanceOptions", "WeightedDraws", "adapt_proposal", "run_importance"]
+
+_NU = 5.0
+_DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
+
+
+@dataclass(frozen=True)
+class ImportanceOptions:
+    """Options of :func:`run_importance`.
+
+    Attributes
+    ----------
+    n_samples : int
+        Equally weighted draws to return.
+    n_batch : int
+        Proposals per round.
+    max_rounds : int
+        Rounds at most; sampling stops as soon as ``min_ess`` is reached with a good tail.
+    min_ess : float
+        Effective number of draws (Kish) to aim at.
+    n_modes : int
+        Searches for a mode, from which the proposal starts.
+    """
+
+    n_samples: int = 4000
+    n_batch: int = 4096
+    max_rounds: int = 8
+    min_ess: float = 1000.0
+    n_modes: int = 8
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("n_samples", "n_batch", "max_rounds", "n_modes"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
+
+
+@dataclass(frozen=True)
+class WeightedDraws:
+    """Weighted draws of an adapted proposal.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, D)
+        Points in unconstrained coordinates.
+    log_weight : ndarray, shape (n,)
+        Smoothed, normalised to a sum of one.
+    log_density : ndarray, shape (n,)
+        Log-posterior up to a constant.
+    pareto_k, ess : float
+        Shape of the tail of the weights, and effective number of draws.
+    log_evidence, log_evidence_error : float
+        Natural logarithm of the evidence, and its standard error.
+    n_evaluations : int
+        Densities evaluated.
+    proposal : StudentTMixture
+        The last proposal.
+    """
+
+    x: np.ndarray
+    log_weight: np.ndarray
+    log_density: np.ndarray
+    pareto_k: float
+    ess: float
+    log_evidence: float
+    log_evidence_error: float
+    n_evaluations: int
+    proposal: StudentTMixture
+
+    def good(self, min_ess: float) -> bool:
+        """Tell whether the draws may stand for the posterior."""
+        return self.ess >= min_ess and self.pareto_k < MAX_PARETO_K
+
+    def resample(self, key: Array, n: int) -> np.ndarray:
+        """Return the indices of ``n`` equally weighted draws, in random order."""
+        key_offset, key_order = jax.random.split(key)
+        turns = (np.arange(n) + float(jax.random.uniform(key_offset))) / n
+        index = np.searchsorted(np.cumsum(np.exp(self.log_weight)), turns)
+        order = np.asarray(jax.random.permutation(key_order, n))
+        return np.minimum(index, len(self.x) - 1)[order]
+
+
+def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
+    """Put a component at every mode found, with the curvature there, and a wide one around all.
+
+    Parameters
+    ----------
+    flat : FlatTarget
+        The posterior.
+    start : Array, shape (n, D)
+        Where to search from.
+    """
+    modes = find_modes(flat, start)
+    return _at_modes(modes.x, modes.log_density, curvature(flat, modes.x))
+
+
+@jax.jit
+def _at_modes(x: Array, log_density: Array, bend: Curvature) -> StudentTMixture:
+    """Weigh modes by their Laplace evidences; repeated ones share their weight."""
+    factor = jnp.linalg.cholesky(bend.covariance)
+    log_volume = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
+    height = log_density + log_volume
+    weight = jnp.maximum(jax.nn.softmax(height), 0.1 / height.size)
+    weight = weight / weight.sum()
+    best = jnp.argmax(height)
+    wide = _DEFENSIVE_SCALE * factor[best]
+    return StudentTMixture(
+        log_weight=jnp.log(jnp.append(weight * (1.0 - _DEFENSIVE_WEIGHT), _DEFENSIVE_WEIGHT)),
+        mean=jnp.concatenate([x, x[best][None]]),
+        factor=jnp.concatenate([factor, wide[None]]),
+        nu=jnp.asarray(_NU),
+    )
+
+
+@jax.jit
+def _defended(mixture: StudentTMixture, x: Array, log_weight: Array) -> StudentTMixture:
+    """Replace the last component by a wide one around all weighted points."""
+    weight = jax.nn.softmax(log_weight)
+    mean = weight @ x
+    centred = x - mean
+    covariance = (centred * weight[:, None]).T @ centred
+    wide = jnp.linalg.cholesky(_DEFENSIVE_SCALE**2 * covariance + 1e-9 * jnp.eye(x.shape[1]))
+    wide = jnp.where(jnp.all(jnp.isfinite(wide)), wide, mixture.factor[-1])
+    others = jax.nn.log_softmax(mixture.log_weight[:-1]) + jnp.log1p(-_DEFENSIVE_WEIGHT)
+    return StudentTMixture(
+        log_weight=jnp.append(others, jnp.log(_DEFENSIVE_WEIGHT)),
+        mean=mixture.mean.at[-1].set(mean),
+        factor=mixture.factor.at[-1].set(wide),
+        nu=mixture.nu,
+    )
+
+
+@partial(jax.jit, static_argnums=2)
+def _propose(mixture: StudentTMixture, key: Array, n: int) -> Array:
+    return mixture.sample(key, n)
+
+
+@jax.jit
+def _refit(mixture: StudentTMixture, x: Array, log_weight: Array) -> StudentTMixture:
+    for _ in range(3):
+        mixture = mixture.refitted(x, log_weight)
+    return _defended(mixture, x, log_weight)
+
+
+_mixture_density = jax.jit(StudentTMixture.log_density)
+
+
+def adapt_proposal(
+    flat: FlatTarget,
+    key: Array,
+    proposal: StudentTMixture,
+    options: ImportanceOptions,
+    progress: Any = None,
+) -> WeightedDraws:
+    """Sample, weigh and refit until there are enough effective draws.
+
+    Parameters
+    ----------
+    flat : FlatTarget
+        The posterior.
+    key : Array
+        Random key.
+    proposal : StudentTMixture
+        Where to begin.
+    options : ImportanceOptions
+        Sizes and limits.
+    progress : callable, optional
+        Called after every round.
+    """
+    n, rounds = options.n_batch, options.max_rounds
+    # fixed shapes: rounds to come are points without weight, so that nothing is compiled anew
+    x = jnp.zeros((rounds * n, flat.dimension))
+    density = jnp.full(rounds * n, -jnp.inf)
+    drawn: list[StudentTMixture] = []
+    for i, round_key in enumerate(jax.random.split(key, rounds)):
+        here = slice(i * n, (i + 1) * n)
+        batch = _propose(proposal, round_key, n)
+        x = x.at[here].set(batch)
+        density = density.at[here].set(flat.log_density(batch))
+        drawn.append(proposal)
+        log_proposal = _deterministic_mixture(drawn, x, rounds)
+        log_weight = density - log_proposal
+        draws = _weighted(x, density, log_weight, (i + 1) * n, proposal)
+        if progress is not None:
+            progress("rounds", i + 1, rounds, 0)
+        if i > 0 and draws.good(options.min_ess):
+            break
+        proposal = _refit(proposal, x, _tempered(log_weight, options.min_ess))
+    return draws
+
+
+def _deterministic_mixture(drawn: list[StudentTMixture], x: Array, rounds: int) -> Array:
+    """Log-density of the mixture of all proposals so far at all points."""
+    parts = [_mixture_density(proposal, x) for proposal in drawn]
+    return logsumexp(jnp.stack(parts), axis=0) - jnp.log(len(parts))
+
+
+def _tempered(log_weight: Array, min_ess: float) -> Array:
+    """Flatten weights of which a few dominate, so that a refit does not collapse onto them."""
+    finite = np.asarray(log_weight, dtype=float)
+    for power in (1.0, 0.7, 0.5, 0.3, 0.2, 0.1):
+        tempered = power * finite
+        weight = np.exp(tempered - np.max(tempered))
+        if weight.sum() ** 2 / np.sum(weight**2) >= 0.3 * min_ess:
+            break
+    return jnp.asarray(tempered)
+
+
+def _weighted(
+    x: Array, density: Array, log_weight: Array, n: int, proposal: StudentTMixture
+) -> WeightedDraws:
+    """Smooth the weights of the first ``n`` points and sum them up."""
+    raw = np.asarray(log_weight[:n], dtype=float)
+    smoothed, k = smooth_weights(raw)
+    peak = raw.max()
+    return WeightedDraws(
+        x=np.asarray(x[:n]),
+        log_weight=smoothed,
+        log_density=np.asarray(density[:n]),
+        pareto_k=k,
+        ess=effective_draws(smoothed),
+        log_evidence=float(peak + np.log(np.mean(np.exp(raw - peak)))),
+        log_evidence_error=float(np.std(n * np.exp(smoothed)) / np.sqrt(n)),
+        n_evaluations=n,
+        proposal=proposal,
+    )
+
+
+def run_importance(
+    target: Target,
+    key: Array,
+    options: ImportanceOptions | None = None,
+    *,
+    init: Mapping[str, Array] | None = None,
+    progress: Any = None,
+) -> InferenceResult:
+    """Sample a target by adaptive importance sampling; see the module.
+
+    Parameters
+    ----------
+    target : Target
+        Posterior to sample.
+    key : Array
+        Random key.
+    options : ImportanceOptions, optional
+        Defaults are documented there.
+    init : mapping, optional
+        Start points of the search for modes, z with a leading axis of any length; by default
+        ``n_modes`` dispersed ones.
+    progress : callable, optional
+        Called after every round.
+    """
+    start = time.perf_counter()
+    options = options or ImportanceOptions()
+    key_init, key_run, key_draw = jax.random.split(key, 3)
+    flat = FlatTarget(target)
+    points = target.initial(key_init, options.n_modes) if init is None else init
+    proposal = first_proposal(flat, flat.flatten(points))
+    draws = adapt_proposal(flat, key_run, proposal, options, progress)
+    return as_result(flat, draws, key_draw, options, time.perf_counter() - start)
+
+
+def as_result(
+    flat: FlatTarget, draws: WeightedDraws, key: Array, options: ImportanceOptions, seconds: float
+) -> InferenceResult:
+    """Turn weighted draws into equally weighted ones, in one chain."""
+    index = draws.resample(key, options.n_samples)
+    values = flat.values(jnp.asarray(draws.x[index]))
+    return InferenceResult(
+        method="importance",
+        samples={name: np.asarray(value)[None] for name, value in values.items()},
+        sample_stats={"lp": draws.log_density[index][None]},
+        settings=asdict(options),
+        wall_time_s=seconds,
+        diagnostics={
+            "pareto_k": draws.pareto_k,
+            "n_effective": draws.ess,
+            "log_evidence": draws.log_evidence,
+            "log_evidence_error": draws.log_evidence_error,
+            "n_evaluations": float(draws.n_evaluations),
+        },
+    )

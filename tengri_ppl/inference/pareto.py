@@ -1,0 +1,39 @@
+"""Pareto smoothed importance sampling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tengri_ppl._arviz import load_arviz
+
+__all__ = ["MAX_PARETO_K", "effective_draws", "smooth_weights"]
+
+#: Above this shape of the tail, importance sampling can't be trusted (Vehtari et al. 2024).
+MAX_PARETO_K = 0.7
+
+
+def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Smooth the largest weights by a generalised Pareto fit.
+
+    Parameters
+    ----------
+    log_weight : ndarray, shape (n,)
+        Natural logarithm of the weights, in any normalisation; -inf for points without density.
+
+    Returns
+    -------
+    log_weight : ndarray, shape (n,)
+        Smoothed and normalised to a sum of one.
+    k : float
+        Shape of the tail, k-hat.
+    """
+    finite = np.isfinite(log_weight)
+    smoothed, k = load_arviz().psislw(np.asarray(log_weight[finite], dtype=float))
+    out = np.full(log_weight.shape, -np.inf)
+    out[finite] = smoothed
+    return out, float(k)
+
+
+def effective_draws(log_weight: np.ndarray) -> float:
+    """Kish's effective number of draws, (sum w)^2 / sum w^2, of normalised weights."""
+    return float(1.0 / np.sum(np.exp(2.0 * log_weight)))
