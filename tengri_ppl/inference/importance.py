@@ -243,7 +243,7 @@ def _weighted(
     """Smooth the weights of the first ``n`` points and sum them up."""
     raw = np.asarray(log_weight[:n], dtype=float)
     smoothed, k = smooth_weights(raw)
-    peak = raw.max()
+    peak = np.max(raw, initial=np.finfo(float).min)
     return WeightedDraws(
         x=np.asarray(x[:n]),
         log_weight=smoothed,

@@ -82,9 +82,9 @@ class StudentTMixture(NamedTuple):
         joint = self.log_weight + self.component_log_density(x)
         share = jnp.exp(joint - logsumexp(joint, axis=1, keepdims=True)) * weight[:, None]
         total = share.sum(axis=0)
-        n_effective = total**2 / jnp.maximum(jnp.sum(share**2, axis=0), 1e-30)
         # a component that few points speak for moves little
-        trust = n_effective / (n_effective + 2.0 * self.mean.shape[1])
+        n_speaking = total / jnp.sum(weight**2)
+        trust = n_speaking / (n_speaking + 2.0 * self.mean.shape[1])
         normalised = share / jnp.maximum(total, 1e-30)
         mean = normalised.T @ x
         mean = self.mean + trust[:, None] * (mean - self.mean)

@@ -91,10 +91,12 @@ def _search(
         return (i < max_steps) & (norm > tolerance)
 
     def one(x: Array) -> Modes:
-        start = (x, solver.init(x), jnp.zeros((), int), jnp.full((), jnp.inf))
-        x, _, i, _ = jax.lax.while_loop(unfinished, advance, start)
-        value, gradient = jax.value_and_grad(energy)(x)
-        value = jnp.where(jnp.isfinite(value), value, jnp.inf)
-        return Modes(x, -value, jnp.linalg.norm(gradient), i)
+        begin = (x, solver.init(x), jnp.zeros((), int), jnp.full((), jnp.inf))
+        end, _, i, _ = jax.lax.while_loop(unfinished, advance, begin)
+        # where the density has no mode a search may run away; then its start point has to do
+        sane = jnp.isfinite(energy(end)) & jnp.all(jnp.isfinite(end))
+        end = jnp.where(sane, end, x)
+        value, gradient = jax.value_and_grad(energy)(end)
+        return Modes(end, -value, jnp.linalg.norm(gradient), i)
 
     return jax.vmap(one)(start)

@@ -10,6 +10,7 @@ __all__ = ["MAX_PARETO_K", "effective_draws", "smooth_weights"]
 
 #: Above this shape of the tail, importance sampling can't be trusted (Vehtari et al. 2024).
 MAX_PARETO_K = 0.7
+_FEWEST = 25
 
 
 def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
@@ -25,9 +26,12 @@ def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
     log_weight : ndarray, shape (n,)
         Smoothed and normalised to a sum of one.
     k : float
-        Shape of the tail, k-hat.
+        Shape of the tail, k-hat; infinite where too few points have a density to tell.
     """
     finite = np.isfinite(log_weight)
+    if finite.sum() < _FEWEST:
+        uniform = np.where(finite if finite.any() else True, 0.0, -np.inf)
+        return uniform - np.log(np.sum(np.exp(uniform))), np.inf
     smoothed, k = load_arviz().psislw(np.asarray(log_weight[finite], dtype=float))
     out = np.full(log_weight.shape, -np.inf)
     out[finite] = smoothed
