@@ -104,12 +104,19 @@ def _engine(
 
     init_kernel, sample_kernel = hmc(potential_fn_gen=potential_gen, algo="NUTS")
 
-    def init(z: Any, keys: Array, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def init(
+        z: Any,
+        keys: Array,
+        covariance: Array | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         def one(z: Any, key: Array) -> Any:
             return init_kernel(
                 z,
                 num_warmup=n_warmup,
                 step_size=0.1,
+                inverse_mass_matrix=covariance,
                 dense_mass=dense,
                 target_accept_prob=target_accept,
                 max_tree_depth=(min(max_tree_depth, _WARMUP_TREE_DEPTH), max_tree_depth),
@@ -160,6 +167,7 @@ def run_nuts(
     options: NUTSOptions | None = None,
     *,
     init: Mapping[str, Array] | None = None,
+    covariance: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> InferenceResult:
     """Sample a target with NUTS (Hoffman & Gelman 2014, JMLR 15, 1593).
@@ -178,6 +186,9 @@ def run_nuts(
     init : mapping, optional
         Start points z with a leading axis of length ``num_chains``; by default dispersed ones
         (:meth:`Target.initial`).
+    covariance : ndarray, shape (D, D), optional
+        Estimate of the covariance of all coordinates, in the order of the sorted sites, from
+        which the mass matrix starts.
     progress : callable, optional
         Called after every block of iterations.
     """
@@ -193,7 +204,11 @@ def run_nuts(
         options.max_tree_depth,
     )
     keys = jax.random.split(key_run, options.num_chains)
-    with _Chains(engine, target, z, keys, progress) as chains:
+    matrix = None
+    if covariance is not None:
+        known = covariance if options.dense_mass_matrix else np.diag(covariance)
+        matrix = jnp.asarray(known, dtype=float)
+    with _Chains(engine, target, z, keys, matrix, progress) as chains:
         *_, (window_start, window_end), _ = build_adaptation_schedule(options.n_warmup)
         chains.advance("warmup", 0, window_start, options.n_warmup)
         window = chains.advance("warmup", window_start, window_end + 1, options.n_warmup)
@@ -242,6 +257,7 @@ class _Chains:
         target: Target,
         z: Mapping[str, Array],
         keys: Array,
+        covariance: Any,
         progress: Progress | None,
     ) -> None:
         self._engine, self._progress = engine, progress
@@ -251,7 +267,9 @@ class _Chains:
         self._pool = ThreadPoolExecutor(n_groups)
         groups = [slice(g * size, (g + 1) * size) for g in range(n_groups)]
         self._states = [
-            engine.init(jax.tree.map(lambda x, g=g: x[g], dict(z)), keys[g], *self._model_args)
+            engine.init(
+                jax.tree.map(lambda x, g=g: x[g], dict(z)), keys[g], covariance, *self._model_args
+            )
             for g in groups
         ]
         # Zero iterations: compiles here, once, what all threads would compile at the same time.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.inference.auto import AutoOptions, run_auto
 from tengri_ppl.inference.importance import ImportanceOptions, run_importance
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.result import InferenceResult
@@ -44,6 +45,15 @@ class Method:
 
 
 _METHODS = (
+    Method(
+        name="auto",
+        summary=(
+            "importance sampling if its diagnostics are good, else NUTS from what it has learnt: "
+            "the fastest safe choice for any model"
+        ),
+        options=AutoOptions,
+        run=run_auto,
+    ),
     Method(
         name="mcmc_nuts",
         summary="No-U-Turn sampler (NumPyro): exact, needs gradients; up to some 100 parameters",

@@ -1,0 +1,143 @@
+"""The default engine: the fastest that proves itself, else the safest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.importance import (
+    ImportanceOptions,
+    WeightedDraws,
+    adapt_proposal,
+    as_result,
+    first_proposal,
+)
+from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
+from tengri_ppl.inference.result import InferenceResult
+from tengri_ppl.inference.target import Target
+
+__all__ = ["AutoOptions", "run_auto"]
+
+#: Chains start from draws this much farther from their mean than the posterior is wide.
+_DISPERSION = 1.5
+
+
+@dataclass(frozen=True)
+class AutoOptions:
+    """Options of :func:`run_auto`.
+
+    Attributes
+    ----------
+    n_samples : int
+        Equally weighted draws to return, if importance sampling serves.
+    min_ess : float
+        Effective number of draws to aim at.
+    max_dimension : int
+        Importance sampling is tried for up to so many coordinates.
+    max_rounds : int
+        Rounds of importance sampling at most.
+    num_chains : int
+        Chains of NUTS, if it has to be.
+    n_warmup : int
+        Adaptation steps per chain, from a mass matrix and start points that are good already.
+    """
+
+    n_samples: int = 4000
+    min_ess: float = 1000.0
+    max_dimension: int = 20
+    max_rounds: int = 8
+    num_chains: int = 4
+    n_warmup: int = 200
+
+
+def run_auto(
+    target: Target,
+    key: Array,
+    options: AutoOptions | None = None,
+    *,
+    progress: Any = None,
+) -> InferenceResult:
+    """Sample a target by importance sampling if its diagnostics are good, else by NUTS.
+
+    The modes and their curvature make the first proposal. If the weights of adaptive importance
+    sampling keep a k-hat below 0.7 and reach ``min_ess``, its draws are the result, with the
+    evidence. Otherwise NUTS starts its chains from dispersed draws of the proposal, with its
+    covariance for a mass matrix. What was tried is in the result's notes.
+
+    Parameters
+    ----------
+    target : Target
+        Posterior to sample.
+    key : Array
+        Random key.
+    options : AutoOptions, optional
+        Defaults are documented there.
+    progress : callable, optional
+        Passed on to the engines.
+    """
+    start = time.perf_counter()
+    options = options or AutoOptions()
+    flat = FlatTarget(target)
+    key_init, key_run, key_draw, key_nuts = jax.random.split(key, 4)
+    draws, note = None, f"{flat.dimension} coordinates are too many for importance sampling"
+    if flat.dimension <= options.max_dimension:
+        settings = ImportanceOptions(
+            n_samples=options.n_samples, min_ess=options.min_ess, max_rounds=options.max_rounds
+        )
+        points = flat.flatten(target.initial(key_init, settings.n_modes))
+        draws = adapt_proposal(flat, key_run, first_proposal(flat, points), settings, progress)
+        note = f"importance sampling: k-hat {draws.pareto_k:.2f}, {draws.ess:.0f} effective draws"
+        if draws.good(options.min_ess):
+            result = as_result(flat, draws, key_draw, settings, 0.0)
+            return _finished(result, options, note, start)
+    result = _sample_chains(target, flat, draws, key_nuts, options, progress)
+    return _finished(result, options, f"{note}; went on to mcmc_nuts", start)
+
+
+def _finished(
+    result: InferenceResult, options: AutoOptions, note: str, start: float
+) -> InferenceResult:
+    """Put name, options and history of the run on the result."""
+    return replace(
+        result,
+        method=f"auto ({result.method})",
+        settings=asdict(options),
+        notes=(note, *result.notes),
+        wall_time_s=time.perf_counter() - start,
+    )
+
+
+def _sample_chains(
+    target: Target,
+    flat: FlatTarget,
+    draws: WeightedDraws | None,
+    key: Array,
+    options: AutoOptions,
+    progress: Any,
+) -> InferenceResult:
+    """Run NUTS, from what importance sampling has learnt where it has learnt something."""
+    settings = NUTSOptions(num_chains=options.num_chains)
+    if draws is None or draws.ess < 2.0 * flat.dimension:
+        return run_nuts(target, key, settings, progress=progress)
+    key_start, key_run = jax.random.split(key)
+    index = draws.resample(key_start, max(1000, options.num_chains))
+    x = draws.x[index]
+    mean, covariance = x.mean(axis=0), np.cov(x, rowvar=False).reshape(flat.dimension, -1)
+    points = mean + _DISPERSION * (x[: options.num_chains] - mean)
+    safe = np.isfinite(np.asarray(flat.log_density(jnp.asarray(points))))
+    points = np.where(safe[:, None], points, x[: options.num_chains])
+    return run_nuts(
+        target,
+        key_run,
+        replace(settings, n_warmup=options.n_warmup),
+        init=flat.unflatten(jnp.asarray(points)),
+        covariance=covariance + 1e-9 * np.eye(flat.dimension),
+        progress=progress,
+    )
