@@ -147,7 +147,10 @@ def test_mixture_integrates_to_one_and_draws_what_it_says():
 
 def test_refit_keeps_components_that_no_point_speaks_for():
     mixture = StudentTMixture(
-        jnp.log(jnp.full(2, 0.5)), jnp.array([[0.0], [100.0]]), jnp.ones((2, 1, 1)), jnp.asarray(5.0)
+        jnp.log(jnp.full(2, 0.5)),
+        jnp.array([[0.0], [100.0]]),
+        jnp.ones((2, 1, 1)),
+        jnp.asarray(5.0),
     )
     x = jax.random.normal(jax.random.key(0), (1000, 1))
     new = mixture.refitted(x, jnp.zeros(1000))

@@ -1,0 +1,54 @@
+"""The default engine: which way it goes, what it says of it, and that both ways are right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+from tengri_ppl.inference import Target
+from tengri_ppl.inference.auto import AutoOptions, run_auto
+
+
+def rotated(scale):
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(jnp.sin(x), scale), obs=0.3)
+
+
+def horseshoe():
+    """Scales in two directions that no mixture of a few t distributions follows."""
+    width = numpyro.sample("width", dist.HalfCauchy(1.0))
+    with numpyro.plate("i", 15):
+        numpyro.sample("x", dist.Normal(0.0, width))
+
+
+def test_an_easy_posterior_is_left_to_importance_sampling():
+    result = run_auto(Target(rotated, (0.5,)), jax.random.key(0))
+    assert result.method == "auto (importance)"
+    assert result.diagnostics["pareto_k"] < 0.7
+    assert result.notes[0].startswith("importance sampling: k-hat")
+    grid = np.linspace(-6.0, 6.0, 4001)
+    density = np.exp(-0.5 * grid**2 - 0.5 * ((0.3 - np.sin(grid)) / 0.5) ** 2)
+    mean = np.sum(grid * density) / density.sum()
+    sd = np.sqrt(np.sum((grid - mean) ** 2 * density) / density.sum())
+    x = result.samples["x"]
+    assert abs(x.mean() - mean) < 4 * sd / np.sqrt(1000.0)
+    assert abs(x.std() / sd - 1.0) < 0.08
+
+
+def test_a_hard_posterior_goes_to_chains_that_know_what_was_learnt():
+    result = run_auto(Target(horseshoe), jax.random.key(1), AutoOptions(max_rounds=2))
+    assert result.method == "auto (mcmc_nuts)"
+    assert result.notes[0].endswith("went on to mcmc_nuts")
+    assert result.samples["x"].shape[0] == 4
+    assert "pareto_k" not in result.diagnostics
+
+
+def test_many_coordinates_go_to_chains_at_once():
+    def model():
+        with numpyro.plate("i", 21):
+            numpyro.sample("x", dist.Normal(2.0, 0.1))
+
+    result = run_auto(Target(model), jax.random.key(2))
+    assert result.notes[0].startswith("21 coordinates are too many")
+    np.testing.assert_allclose(result.samples["x"].mean(axis=(0, 1)), 2.0, atol=0.03)
