@@ -348,14 +348,8 @@ class ForwardModel:
 
     def _emitted(self, component: Emission, params: Mapping[str, Any], galaxy: Galaxy) -> Array:
         """L_nu of one component [Lsun/Hz], (n_wave,)."""
-        light = jnp.zeros_like(self.wave)
-        if component.is_smooth:
-            light += component.smooth(self.wave, params, galaxy)
         templates = self.templates[self.structure.emissions.index(component)]
-        if templates is not None:
-            mixed = component.weights(params, galaxy, templates) @ templates.spectra
-            light += jnp.interp(self.wave, templates.wave, mixed, left=0.0, right=0.0)
-        return light
+        return component.light(self.wave, params, galaxy, templates)
 
     def decomposition(self, params: Mapping[str, Any]) -> dict[str, Array]:
         """See :meth:`tengri_ppl.SEDModel.sed_decomposition`."""
@@ -392,14 +386,14 @@ class ForwardModel:
         return self.decomposition(params)["total"]
 
     def lines(self, params: Mapping[str, Any]) -> dict[str, Array]:
-        """Luminosities [erg/s] and observed fluxes [erg/s/cm^2] of the lines, (n_line,) each."""
+        """Luminosities [Lsun] and observed fluxes [erg/s/cm^2] of the lines, (n_line,) each."""
         stars = self.starlight.stars(params)
         gas = self._gas(stars, params)
         seen = self._seen_lines(gas, params)
         distance = luminosity_distance_mpc(params["redshift"], self.h0, self.om0)
         per_area = flux_unit(self.lsun_erg_s) * (_TEN_PARSEC_MPC / distance) ** 2
         return {
-            "luminosity": line_luminosities(gas, self._nebula.data) * self.lsun_erg_s,
+            "luminosity": line_luminosities(gas, self._nebula.data),
             "flux": seen * per_area * MICROJANSKY_CGS,
         }
 

@@ -36,7 +36,8 @@ class LineFluxes(NamedTuple):
     wave_vacuum, wave_air : Array, shape (n_line,)
         Rest-frame wavelengths [Angstrom]; those "in air" are so above 2000 Angstrom.
     luminosity : Array, shape (..., n_line)
-        Luminosity without dust [erg/s].
+        Luminosity without dust [Lsun of the SSP grid: 3.826e33 erg/s for the one that ships]; in
+        erg/s it would overflow 32 bits.
     flux : Array, shape (..., n_line)
         Observed flux behind the dust, without IGM absorption [erg/s/cm^2].
     """

@@ -110,3 +110,30 @@ class Emission(Component):
     def smooth(self, wave: ArrayLike, params: Mapping[str, Any], galaxy: Galaxy) -> Array:
         """Return the smooth light: L_nu [Lsun/Hz] at rest-frame wavelengths [Angstrom]."""
         return jnp.zeros_like(jnp.asarray(wave))
+
+    def light(
+        self,
+        wave: ArrayLike,
+        params: Mapping[str, Any],
+        galaxy: Galaxy,
+        templates: Templates | None,
+    ) -> Array:
+        """Return all light: L_nu [Lsun/Hz] at rest-frame wavelengths [Angstrom], shape (n_wave,).
+
+        Parameters
+        ----------
+        wave : array_like, shape (n_wave,)
+            Rest-frame wavelengths [Angstrom].
+        params : mapping
+            The model's parameters.
+        galaxy : Galaxy
+            Properties of the galaxy.
+        templates : Templates or None
+            From :meth:`load`.
+        """
+        wave = jnp.asarray(wave)
+        light = self.smooth(wave, params, galaxy) if self.is_smooth else jnp.zeros_like(wave)
+        if templates is None:
+            return light
+        mixed = self.weights(params, galaxy, templates) @ jnp.asarray(templates.spectra)
+        return light + jnp.interp(wave, templates.wave, mixed, left=0.0, right=0.0)
