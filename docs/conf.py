@@ -1,4 +1,4 @@
-"""Sphinx configuration; the parameter table and the API pages are written from the code."""
+"""Sphinx configuration; the gallery and the API pages are written from the code."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
-exclude_patterns = ["_build", "_generated/parameters.md"]
+exclude_patterns = ["_build", "_generated/gallery"]
 # Words in "Array, shape (n_band,)" are looked up as types; some name attributes of several classes.
 suppress_warnings = ["ref.python"]
 html_theme = "furo"

@@ -1,24 +1,15 @@
-"""Write the pages that follow from the code: the parameter table and the API reference."""
+"""Write what follows from the code: the gallery and the API reference."""
 
+import hashlib
 import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from tengri_ppl.citations import find_references
-from tengri_ppl.physics.attenuation import AttenuationLaw, DustScreen
-from tengri_ppl.physics.component import Component, Parameter, component_names, make_component
-from tengri_ppl.physics.igm import IGM
-from tengri_ppl.physics.metallicity import Metallicity
-from tengri_ppl.physics.sfh import SFH
+from figures.fragments import write_fragments
+from figures.overview import write_overviews
 
-#: Kinds of components, with the titles of their tables.
-KINDS = {
-    SFH: "Star formation history",
-    Metallicity: "Metallicity",
-    DustScreen: "Dust geometry",
-    AttenuationLaw: "Attenuation law",
-    IGM: "Intergalactic medium",
-}
+#: The code that draws the gallery.
+FIGURES = Path(__file__).resolve().parent / "figures"
 #: The rooms, as on the architecture page, with what an API page says about them.
 ROOMS = {
     "workflows": "One call for a whole fit.",
@@ -33,9 +24,9 @@ ROOMS = {
 
 
 def write_all(folder: Path, package: ModuleType) -> None:
-    """Write all generated pages; files that would not change are left alone."""
+    """Write all generated pages and figures; files that would not change are left alone."""
     (folder / "api").mkdir(parents=True, exist_ok=True)
-    _write(folder / "parameters.md", parameter_tables())
+    write_gallery(folder / "gallery", package)
     for room, purpose in ROOMS.items():
         _write(folder / "api" / f"{room}.md", api_page(package, room, purpose))
 
@@ -45,42 +36,31 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def parameter_tables() -> str:
-    """Return one Markdown table per kind of component."""
-    sections = []
-    for base, title in KINDS.items():
-        rows = ["| choice | parameter | default | unit | meaning |", "|---|---|---|---|---|"]
-        for name in component_names(base.kind):
-            rows += component_rows(base, name)
-        sections.append(f"### {title}: `{base.kind}`\n\n" + "\n".join(rows))
-    return "\n\n".join(sections) + "\n"
+def write_gallery(folder: Path, package: ModuleType) -> None:
+    """Draw the gallery, unless the code behind it is the same as last time.
+
+    Raises
+    ------
+    RuntimeError
+        If no page shows a kind of components.
+    """
+    folders = (Path(next(iter(package.__path__))), FIGURES, FIGURES.parents[1] / "examples")
+    sources = [path for root in folders for path in root.rglob("*.py")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+    stamp = folder / "sources.sha256"
+    if not stamp.is_file() or stamp.read_text() != digest:
+        write_fragments(folder)
+        write_overviews(folder)
+        stamp.write_text(digest)
+    _check_shown(folder)
 
 
-def component_rows(base: type[Component], name: str) -> list[str]:
-    """Return the table rows of one component, its own parameters only."""
-    component = make_component(base, name)
-    label = f'`"{name}"`'
-    papers = [r.short for key in component.citations for r in find_references(key)]
-    if papers:
-        label += f" ({'; '.join(papers)})"
-    parameters = list(component.parameters)
-    if base is SFH:
-        by_rate = make_component(base, name, amplitude="log_peak_sfr")
-        parameters.insert(1, by_rate.parameters[0])
-    if not parameters:
-        return [f"| {label} | none | | | |"]
-    cells = [parameter_cells(p, component) for p in parameters]
-    return [f"| {label if i == 0 else ''} | {cell} |" for i, cell in enumerate(cells)]
-
-
-def parameter_cells(parameter: Parameter, component: Component) -> str:
-    """Return name, default, unit and meaning of one parameter."""
-    default = parameter.default
-    text = f"U({default[0]:g}, {default[1]:g})" if isinstance(default, tuple) else f"{default:g}"
-    meaning = parameter.description
-    if parameter.name.endswith("_log_peak_sfr"):
-        meaning += f"; instead of `sfh_{component.name}_log_mass`"
-    return f"`{parameter.name}` | {text} | {parameter.unit} | {meaning}"
+def _check_shown(folder: Path) -> None:
+    """Make sure that some page includes every part that was written."""
+    pages = "".join(page.read_text() for page in FIGURES.parent.rglob("*.md"))
+    parts = [f"_generated/gallery/{path.name}" for path in folder.glob("*.md")]
+    if missing := [part for part in parts if part not in pages]:
+        raise RuntimeError(f"no page of the gallery includes {', '.join(missing)}")
 
 
 def api_page(package: ModuleType, room: str, purpose: str) -> str:

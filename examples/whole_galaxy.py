@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tengri_ppl as tg
+from tengri_ppl.physics.templates import integrate_spectra
 
 BANDS = ["galex_FUV", "sdss_u", "sdss_g", "sdss_r", "sdss_z", "twomass_Ks", "wise_w1", "wise_w3"]
 BANDS += ["wise_w4", "herschel_pacs_100", "herschel_spire_250"]
@@ -36,7 +37,7 @@ PARTS = {
     "radio": ("radio", "#009E73"),
     "xray": ("X-rays", "#56B4E9"),
 }
-LSUN = 3.828e33  # erg/s
+LSUN = 3.826e33  # erg/s, that of the SSP grid
 LIGHT = 2.99792458e18  # Angstrom/s
 
 
@@ -92,9 +93,7 @@ def print_lines(sed):
 def check_energy(sed, parts):
     """Print derived quantities, and compare what dust absorbs with what it emits."""
     derived = sed.derived(GALAXY)
-    # float64: L_nu [erg/s/Hz] times frequencies overflows 32 bits
-    wave, dust = (np.asarray(x, dtype=float) for x in (sed.wave, parts["dust_ir"]))
-    emitted = -np.trapezoid(dust, LIGHT / wave) / LSUN
+    emitted = float(integrate_spectra(sed.wave, parts["dust_ir"])) / LSUN
     print(f"\nstellar mass      {float(derived['stellar_mass']):.3e} Msun")
     print(f"star formation    {float(derived['sfr_100myr']):.3f} Msun/yr")
     print(f"absorbed by dust  {float(derived['dust_luminosity']):.4e} Lsun")

@@ -8,16 +8,20 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from tengri_ppl.results.plots.style import log_ticks, new_figure
 
 __all__ = ["Look", "Panel", "colours", "draw_panels", "save"]
 
 _COLUMNS = 3
-_WIDTH, _HEIGHT, _MARGIN = 3.15, 2.1, 0.45
+#: Size of a panel and room around it [inch].
+_WIDTH, _HEIGHT = 2.7, 1.85
+_LEFT, _RIGHT, _BETWEEN, _TOP, _BOTTOM = 0.6, 0.12, 0.5, 0.45, 0.42
 #: Size [points] times length of a title that fills the width of a panel.
 _TITLE_ROOM = 300.0
+#: A range of x below this ratio is drawn on a linear axis.
+_NARROW = 5.0
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,18 @@ def draw_panels(panels: Sequence[Panel], look: Look) -> Any:
     """Draw a grid of panels and return the figure."""
     n_column = min(_COLUMNS, len(panels))
     n_row = -(-len(panels) // n_column)
-    size = (0.4 + n_column * _WIDTH, 0.3 + n_row * (_HEIGHT + _MARGIN))
-    figure = new_figure(*size, layout="constrained")
+    width = _LEFT + n_column * _WIDTH + (n_column - 1) * _BETWEEN + _RIGHT
+    height = _TOP + n_row * _HEIGHT + (n_row - 1) * (_TOP + _BOTTOM) + _BOTTOM
+    figure = new_figure(width, height)
     axes = figure.subplots(n_row, n_column, squeeze=False)
+    figure.subplots_adjust(
+        left=_LEFT / width,
+        right=1.0 - _RIGHT / width,
+        bottom=_BOTTOM / height,
+        top=1.0 - _TOP / height,
+        wspace=_BETWEEN / _WIDTH,
+        hspace=(_TOP + _BOTTOM) / _HEIGHT,
+    )
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for i, (axis, panel) in enumerate(zip(axes.flat, panels, strict=False)):
@@ -101,12 +114,15 @@ def _draw(axis: Any, panel: Panel, look: Look) -> None:
     for row, lines, colour in zip(x, panel.lines, colours(len(panel.lines)), strict=True):
         for line, dash in zip(lines, ("-", "--"), strict=False):
             axis.plot(row, line, dash, color=colour, lw=1.1, marker=look.marker, ms=3)
-    xscale = look.xscale if panel.xlim is None else "linear"
+    narrow = panel.xlim is not None and panel.xlim[1] < _NARROW * panel.xlim[0]
+    xscale = "linear" if narrow else look.xscale
     axis.set(xscale=xscale, yscale=look.yscale)
     axis.set_xlim(panel.xlim or look.xlim)
     axis.set_ylim(look.ylim or _y_range(axis, x, panel.lines, look))
     axis.tick_params(labelsize=7)
-    if xscale == "log":
+    if narrow:
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    elif xscale == "log":
         log_ticks(axis.xaxis, *axis.get_xlim())
     if look.yscale == "log":
         axis.yaxis.set_minor_formatter(NullFormatter())

@@ -12,6 +12,7 @@ import numpyro.distributions as dist
 
 from figures.drawing import save
 from figures.kinds import component_figure, component_of
+from tengri_ppl.citations import find_references
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.models.entries import Fixed, default_entry, describe_entry
 from tengri_ppl.physics.component import Component, Parameter, registered_components
@@ -66,11 +67,19 @@ def explanation(cls: type) -> str:
         source = getattr(sys.modules[cls.__module__], match.group(1))
         text = inspect.cleandoc(source.__doc__)
     text = _SECTION.split(text)[0].strip()
-    reference = getattr(cls, "reference", "")
-    missing = [r for r in reference.split("; ") if r and r.split(",")[-2].strip() not in text]
+    papers = [r.short for key in _citations(cls) for r in find_references(key)]
+    missing = [paper for paper in papers if paper.split(" ")[0] not in text]
     cited = f"\n\n*{'; '.join(missing)}*" if missing else ""
     module = f".. py:currentmodule:: {source.__module__}"
     return f"```{{eval-rst}}\n{module}\n\n{text}{cited}\n```\n"
+
+
+def _citations(cls: type[Component]) -> tuple[str, ...]:
+    """Return the keys of what a component asks to cite; none if it is only known from its file."""
+    try:
+        return cls().citations
+    except ParameterError:
+        return ()
 
 
 def _table(cls: type[Component], component: Component | None) -> str:

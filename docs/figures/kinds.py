@@ -100,9 +100,10 @@ def component_of(kind: str, name: str) -> Component | None:
         case "nebular", "cloudy":
             return CloudyNebular(gas="free")
     try:
-        return registered_components()[kind, name]()
+        component = registered_components()[kind, name]()
     except ParameterError:
         return None
+    return replace(component, agn=AGN()) if hasattr(component, "agn") else component
 
 
 def component_figure(component: Any) -> Any:
@@ -128,9 +129,10 @@ def _views(component: Any) -> list[tuple[View, Any]]:
         view = MetallicityView(_METALLICITY)
         return [(view if view.changes(component) else replace(view, look=_SHARES), component)]
     view = _VIEWS[kind]
-    own = [(view, component)]
     if hasattr(component, "agn"):
-        return [*own, (replace(view, only="_agn_"), replace(component, agn=AGN()))]
+        dark = replace(component, agn=None)
+        return [(view, dark), (replace(view, only="_agn_"), component)]
+    own = [(view, component)]
     if hasattr(component, "cmb"):
         cold = {"dust_temperature": 20.0}
         heated = replace(view, only="redshift", held=cold, galaxy="cmb=True, ")

@@ -25,6 +25,7 @@ __all__ = [
     "AGNPartView",
     "EmissionView",
     "NebularView",
+    "gas_model",
     "igm_panels",
     "in_gigahertz",
     "in_kev",
@@ -127,7 +128,7 @@ class AGNPartView(EmissionView):
 
 
 @lru_cache
-def _gas_model(nebular: Any) -> tg.SEDModel:
+def gas_model(nebular: Any) -> tg.SEDModel:
     """Return a model of young and old stars with gas and without dust."""
     spec = tg.Parameters(
         sfh="constant",
@@ -150,7 +151,7 @@ class NebularView(View):
 
     def evaluate(self, component: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """See :meth:`View.evaluate`."""
-        sed = _gas_model(component)
+        sed = gas_model(component)
         free = {name: batch[name] for name in sed.spec.free_params}
         light = np.asarray(sed.sed_decomposition(free)["nebular"], dtype=float)
         if light.ndim == 1:
