@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tengri_ppl as tg
-from tengri_ppl.physics.templates import integrate_spectra
 
 BANDS = ["galex_FUV", "sdss_u", "sdss_g", "sdss_r", "sdss_z", "twomass_Ks", "wise_w1", "wise_w3"]
 BANDS += ["wise_w4", "herschel_pacs_100", "herschel_spire_250"]
@@ -93,7 +92,9 @@ def print_lines(sed):
 def check_energy(sed, parts):
     """Print derived quantities, and compare what dust absorbs with what it emits."""
     derived = sed.derived(GALAXY)
-    emitted = float(integrate_spectra(sed.wave, parts["dust_ir"])) / LSUN
+    # 64 bits, for frequencies times spectra overflow 32
+    wave, dust = (np.asarray(x, dtype=float) for x in (sed.wave, parts["dust_ir"]))
+    emitted = -np.trapezoid(dust, LIGHT / wave) / LSUN
     print(f"\nstellar mass      {float(derived['stellar_mass']):.3e} Msun")
     print(f"star formation    {float(derived['sfr_100myr']):.3f} Msun/yr")
     print(f"absorbed by dust  {float(derived['dust_luminosity']):.4e} Lsun")

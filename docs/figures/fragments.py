@@ -67,9 +67,8 @@ def explanation(cls: type) -> str:
         source = getattr(sys.modules[cls.__module__], match.group(1))
         text = inspect.cleandoc(source.__doc__)
     text = _SECTION.split(text)[0].strip()
-    papers = [r.short for key in _citations(cls) for r in find_references(key)]
-    missing = [paper for paper in papers if paper.split(" ")[0] not in text]
-    cited = f"\n\n*{'; '.join(missing)}*" if missing else ""
+    papers = dict.fromkeys(r.short for key in _citations(cls) for r in find_references(key))
+    cited = f"\n\n*Cite {'; '.join(papers)}.*" if papers else ""
     module = f".. py:currentmodule:: {source.__module__}"
     return f"```{{eval-rst}}\n{module}\n\n{text}{cited}\n```\n"
 
