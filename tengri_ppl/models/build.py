@@ -25,7 +25,7 @@ from tengri_ppl.models.structure import Structure
 from tengri_ppl.observation.photometry import BandQuadrature, Photometry, band_quadrature
 from tengri_ppl.physics.composite import age_intervals, count_fine
 from tengri_ppl.physics.igm import IGM
-from tengri_ppl.physics.nebular import band_curves
+from tengri_ppl.physics.nebular import NebularData, band_curves
 from tengri_ppl.physics.ssp import SSPData
 from tengri_ppl.physics.templates import frequency_weights
 
@@ -33,6 +33,7 @@ __all__ = ["build_forward"]
 
 #: Relative width of the step at the ends of a spectrum; resolved in 32 bit.
 _STEP = 2e-6
+_SAME = 3e-7
 
 
 def build_forward(
@@ -123,7 +124,7 @@ def _build_nebula(
     structure: Structure, ssp: SSPData, photometry: Photometry, age_scheme: str, n_young: int
 ) -> Nebula | None:
     """Load the nebular models and link them to the young ages of the stars."""
-    data = structure.nebular.load()
+    data = _below_radio(structure.nebular.load(), structure)
     coupling = structure.nebular.couple(ssp, data, age_scheme)
     if data is None or coupling is None:
         return None
@@ -136,6 +137,14 @@ def _build_nebula(
     return Nebula(data, coupling, curves)
 
 
+def _below_radio(data: NebularData | None, structure: Structure) -> NebularData | None:
+    """Leave the free-free continuum to the radio component, where the model has one."""
+    start = min((e.coverage[0] for e in structure.emissions if e.kind == "radio"), default=None)
+    if data is None or start is None:
+        return data
+    return replace(data, continuum=np.where(np.asarray(data.wave) < start, data.continuum, 0.0))
+
+
 def _common_wave(sources: Sources, structure: Structure) -> np.ndarray:
     """Wavelengths that resolve everything that shines [Angstrom]."""
     if sources.nebular is None and not structure.emissions:
@@ -144,7 +153,12 @@ def _common_wave(sources: Sources, structure: Structure) -> np.ndarray:
     others += [_framed(t.wave) for t in sources.templates if t is not None]
     if sources.nebular is not None:
         others.append(_framed(sources.nebular.wave))
-    return np.unique(np.concatenate([sources.wave, *others]))
+    extra = np.unique(np.concatenate(others))
+    # grids that share wavelengths share them to rounding, which 32 bits would not tell apart
+    extra = extra[np.diff(extra, prepend=0.0) > _SAME * extra]
+    nearest = np.clip(np.searchsorted(sources.wave, extra), 1, sources.wave.size - 1)
+    gap = np.minimum(abs(sources.wave[nearest] - extra), abs(sources.wave[nearest - 1] - extra))
+    return np.union1d(sources.wave, extra[gap > _SAME * extra])
 
 
 def _framed(wave: ArrayLike) -> np.ndarray:
