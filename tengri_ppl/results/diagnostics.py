@@ -11,7 +11,7 @@ import numpy as np
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
 from tengri_ppl.inference.pareto import MAX_PARETO_K
-from tengri_ppl.results.variables import free_parameters
+from tengri_ppl.results.variables import chain_draws, free_parameters
 
 __all__ = ["Convergence", "convergence", "effective_sample_sizes"]
 
@@ -115,7 +115,7 @@ def convergence(
 
 
 def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[str, float]:
-    """Effective sample size of each free parameter, ``"bulk"`` or ``"tail"`` as ArviZ has them."""
+    """Effective sample size of each free scalar, ``"bulk"`` or ``"tail"`` as ArviZ has them."""
     az = load_arviz()
     draws = _free_draws(inference_data)
     return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
@@ -171,10 +171,8 @@ class _Scores:
 
 
 def _free_draws(inference_data: Any) -> dict[str, np.ndarray]:
-    """Draws (chain, draw) of each free parameter, in double precision."""
-    posterior = inference_data.posterior
-    names = free_parameters(inference_data)
-    return {name: np.asarray(posterior[name].values, dtype=float) for name in names}
+    """Draws (chain, draw) of each free parameter, and of each element of a vector."""
+    return chain_draws(inference_data, free_parameters(inference_data))
 
 
 def _divergent_share(inference_data: Any) -> float:

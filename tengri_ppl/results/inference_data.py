@@ -134,10 +134,10 @@ def _evaluate(
     key: Array,
 ) -> dict[str, Any]:
     """Evaluate draws (chain, draw) chunk by chunk; the last one is filled up and cut."""
-    shape = np.shape(next(iter(params.values())))
+    shape = np.shape(next(iter(params.values())))[: len(_SAMPLE)]
     n = int(np.prod(shape))
     n_chunk = -(-n // _CHUNK)
-    flat = {k: np.resize(np.ravel(v), n_chunk * _CHUNK) for k, v in params.items()}
+    flat = {k: np.resize(v, (n_chunk * _CHUNK, *v.shape[len(shape) :])) for k, v in params.items()}
     parts = []
     for i, chunk_key in enumerate(jax.random.split(key, n_chunk)):
         chunk = {k: v[i * _CHUNK : (i + 1) * _CHUNK] for k, v in flat.items()}

@@ -17,7 +17,13 @@ from tengri_ppl.results.derived import linear_quantities
 from tengri_ppl.results.diagnostics import Convergence
 from tengri_ppl.results.provenance import check_model
 from tengri_ppl.results.storage import read_inference_data, write_inference_data
-from tengri_ppl.results.variables import derived_names, flat_draws, free_parameters
+from tengri_ppl.results.variables import (
+    chain_draws,
+    derived_names,
+    flat_draws,
+    free_parameters,
+    shown_parameters,
+)
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -76,18 +82,18 @@ class Posterior:
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
-        """Draws of the free parameters with the chains joined: name -> (chain * draw,)."""
+        """Draws of the free parameters with the chains joined: name -> (chain * draw, ...)."""
         return flat_draws(self.inference_data, free_parameters(self.inference_data))
 
     @property
-    def params(self) -> dict[str, float]:
-        """Posterior mean of each free parameter."""
-        return {name: float(np.mean(x, dtype=float)) for name, x in self.samples.items()}
+    def params(self) -> dict[str, Any]:
+        """Posterior mean of each free parameter: a number, or an array for a vector."""
+        return {name: _plain(np.mean(x, 0, dtype=float)) for name, x in self.samples.items()}
 
     @property
-    def median(self) -> dict[str, float]:
-        """Posterior median of each free parameter."""
-        return {name: float(np.median(x)) for name, x in self.samples.items()}
+    def median(self) -> dict[str, Any]:
+        """Posterior median of each free parameter: a number, or an array for a vector."""
+        return {name: _plain(np.median(x, axis=0)) for name, x in self.samples.items()}
 
     @cached_property
     def derived(self) -> dict[str, np.ndarray]:
@@ -114,9 +120,11 @@ class Posterior:
         Returns
         -------
         pandas.DataFrame
-            One row a quantity; the columns are those of ``arviz.summary``.
+            One row a quantity; the columns are those of ``arviz.summary``. Vectors of more than
+            `tengri_ppl.results.variables.LONGEST_SHOWN` elements are left out:
+            ``arviz.summary(posterior.inference_data)`` has them.
         """
-        names = list(self.samples)
+        names = shown_parameters(self.inference_data)
         names += derived_names(self.inference_data) if derived else []
         table: pd.DataFrame = load_arviz().summary(
             self.inference_data, var_names=names, hdi_prob=hdi_prob, round_to=4
@@ -124,13 +132,16 @@ class Posterior:
         return table
 
     def summary_str(self) -> str:
-        """Return method, size, duration and the table of `summary`."""
+        """Return method, size, duration and the table of `summary`, and what it leaves out."""
         sizes = self.inference_data.posterior.sizes
         title = (
             f"{self.method}: {sizes['chain']} chains x {sizes['draw']} draws "
             f"in {self.wall_time_s:.1f} s"
         )
-        return f"{title}\n{self.summary().to_string()}"
+        shown = shown_parameters(self.inference_data)
+        hidden = [f"{k} {x.shape[1:]}" for k, x in self.samples.items() if k not in shown]
+        note = f"\nnot shown: {', '.join(hidden)}" if hidden else ""
+        return f"{title}\n{self.summary().to_string()}{note}"
 
     def to_arviz(self) -> Any:
         """Return `inference_data`."""
@@ -147,7 +158,7 @@ class Posterior:
         return self.convergence(**limits)
 
     def effective_sample_size(self) -> dict[str, float]:
-        """Bulk effective sample size of each free parameter."""
+        """Bulk effective sample size of each free parameter, and of each element of a vector."""
         return diagnostics.effective_sample_sizes(self.inference_data)
 
     # -- figures -----------------------------------------------------------------------------------
@@ -158,19 +169,21 @@ class Posterior:
         Parameters
         ----------
         params : sequence of str, optional
-            Free parameters and derived quantities; by default all free parameters.
+            Free parameters and derived quantities, ``"x[3]"`` for an element of a vector ``x``; by
+            default all free parameters but long vectors.
         **options
             ``truths``, ``color``, ``fig``, ``label``, ``bins``.
         """
         from tengri_ppl.results.plots import plot_corner
 
-        return plot_corner(self._select(params), **options)
+        draws = chain_draws(self.inference_data, self._select(params))
+        return plot_corner({name: x.reshape(-1) for name, x in draws.items()}, **options)
 
     def plot_trace(self, params: Sequence[str] | None = None, **options: Any) -> Figure:
         """Plot draws in their order, and marginals; see `tengri_ppl.results.plots.plot_trace`."""
         from tengri_ppl.results.plots import plot_trace
 
-        return plot_trace(self.inference_data, params=list(self._select(params)), **options)
+        return plot_trace(self.inference_data, params=self._select(params), **options)
 
     def plot_sed(self, **options: Any) -> Figure:
         """Plot data, model and residuals; see `tengri_ppl.results.plots.plot_sed`."""
@@ -184,16 +197,19 @@ class Posterior:
 
         return plot_sfh(self._need_model("plot_sfh"), self.samples, **options)
 
-    def _select(self, params: Sequence[str] | None) -> dict[str, np.ndarray]:
-        known = self.samples | flat_draws(self.inference_data, derived_names(self.inference_data))
-        names = list(self.samples) if params is None else list(params)
-        for name in names:
-            if name not in known:
+    def _select(self, params: Sequence[str] | None) -> list[str]:
+        """Check the names of variables, or of elements of vectors; choose them where none are."""
+        if params is None:
+            return shown_parameters(self.inference_data)
+        known = [*free_parameters(self.inference_data), *derived_names(self.inference_data)]
+        valid = {*known, *chain_draws(self.inference_data, known)}
+        for name in params:
+            if name not in valid:
                 raise ParameterError(
-                    f"{name!r} is not in this posterior{suggest(name, known)} "
+                    f"{name!r} is not in this posterior{suggest(name, valid)} "
                     f"It has: {', '.join(known)}"
                 )
-        return {name: known[name] for name in names}
+        return list(params)
 
     def _need_model(self, method: str) -> SEDModel:
         if self.model is None:
@@ -228,3 +244,8 @@ class Posterior:
             If the model has other components, free parameters or fixed values.
         """
         return cls(read_inference_data(path), model=model)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number for an array without axes."""
+    return value if np.ndim(value) else float(value)

@@ -48,7 +48,7 @@ def root_attributes(
 
 
 def _model_attributes(sed: SEDModel) -> dict[str, str]:
-    fixed = {name: float(value) for name, value in sed.spec.fixed.items()}
+    fixed = {name: np.asarray(value).tolist() for name, value in sed.spec.fixed.items()}
     return {
         "model_free": json.dumps(sed.spec.free_params),
         "model_fixed": json.dumps(fixed),
@@ -110,14 +110,25 @@ def _difference(theirs: list[str], ours: Any) -> str:
 def _check_values(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     for name, value in theirs.items():
         here = ours.get(name, "absent")
-        numbers = isinstance(value, float) and not isinstance(here, str)
-        same = bool(np.isclose(value, here, rtol=1e-5)) if numbers else value == here
-        if not same:
-            shown = here if isinstance(here, str) else f"{float(here):g}"
+        if not _same(value, here):
             raise ParameterError(
-                f"{name} is {value!r} in the posterior, but {shown!r} in this model; "
+                f"{name} is {_shown(value)} in the posterior, but {_shown(here)} in this model; "
                 "build the model as for the fit"
             )
+
+
+def _same(theirs: Any, ours: Any) -> bool:
+    """Tell whether two names are equal, or two numbers or arrays to single precision."""
+    if isinstance(theirs, str) or isinstance(ours, str):
+        return bool(theirs == ours)
+    return np.shape(theirs) == np.shape(ours) and np.allclose(theirs, ours, rtol=1e-5, atol=1e-8)
+
+
+def _shown(value: Any) -> str:
+    """Return a name, a number or the beginning of an array in a few characters."""
+    if isinstance(value, str):
+        return repr(value)
+    return np.array2string(np.asarray(value), precision=6, threshold=6, edgeitems=2)
 
 
 def _plain(value: Any) -> str | int | float:

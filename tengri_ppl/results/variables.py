@@ -1,15 +1,27 @@
-"""Which variables of a posterior are what."""
+"""Which variables of a posterior are what, and how vectors become scalars with names."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tengri_ppl.results.derived import DERIVED
 
-__all__ = ["derived_names", "flat_draws", "free_parameters"]
+__all__ = [
+    "LONGEST_SHOWN",
+    "chain_draws",
+    "derived_names",
+    "elements",
+    "flat_draws",
+    "free_parameters",
+    "shown_parameters",
+]
+
+#: Vectors of more elements are latent fields; tables and figures leave them out unless asked.
+LONGEST_SHOWN = 12
 
 
 def free_parameters(inference_data: Any) -> list[str]:
@@ -22,11 +34,47 @@ def free_parameters(inference_data: Any) -> list[str]:
     ]
 
 
+def shown_parameters(inference_data: Any) -> list[str]:
+    """Names of the free parameters that are scalars, or vectors of a few elements."""
+    posterior, names = inference_data.posterior, free_parameters(inference_data)
+    return [name for name in names if np.prod(posterior[name].shape[2:]) <= LONGEST_SHOWN]
+
+
 def derived_names(inference_data: Any) -> list[str]:
     """Names of the derived quantities that were recorded."""
     return [name for name in DERIVED if name in inference_data.posterior]
 
 
-def flat_draws(inference_data: Any, names: list[str]) -> dict[str, np.ndarray]:
-    """Draws of the named variables with the chains joined, each of shape (chain * draw,)."""
-    return {name: inference_data.posterior[name].values.reshape(-1) for name in names}
+def flat_draws(inference_data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Draws of the named variables with the chains joined: name -> (chain * draw, ...)."""
+    values = {name: inference_data.posterior[name].values for name in names}
+    return {name: x.reshape(-1, *x.shape[2:]) for name, x in values.items()}
+
+
+def chain_draws(inference_data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Draws (chain, draw) of scalars and of the elements of vectors, in double precision.
+
+    ``names`` may hold a vector ``"x"``, for all of its elements, or one of them, ``"x[3]"``.
+    """
+    variables = dict.fromkeys(name.split("[")[0] for name in names)
+    values = {v: np.asarray(inference_data.posterior[v].values, dtype=float) for v in variables}
+    every = elements(values, n_axes=2)
+    wanted = [k for name in names for k in every if name in (k, k.split("[")[0])]
+    return {name: every[name] for name in wanted}
+
+
+def elements(draws: Mapping[str, np.ndarray], n_axes: int = 1) -> dict[str, np.ndarray]:
+    """Cut vectors into their elements, named as ArviZ names them: ``x[0]``, ``x[1]``, ...
+
+    Parameters
+    ----------
+    draws : mapping of str to ndarray, shape (..., *event)
+        Scalars and vectors.
+    n_axes : int
+        Number of leading axes, those of the draws.
+    """
+    return {
+        f"{name}[{', '.join(map(str, index))}]" if index else name: x[(..., *index)]
+        for name, x in draws.items()
+        for index in np.ndindex(x.shape[n_axes:])
+    }

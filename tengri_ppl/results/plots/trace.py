@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tengri_ppl.results.plots.style import PALETTE, label_of, new_figure
-from tengri_ppl.results.variables import free_parameters
+from tengri_ppl.results.variables import chain_draws, shown_parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,23 +26,25 @@ def plot_trace(inference_data: Any, *, params: Sequence[str] | None = None) -> F
     inference_data : arviz.InferenceData
         With a group ``posterior`` and, where the engine has it, ``sample_stats.diverging``.
     params : sequence of str, optional
-        Scalar variables of the posterior; by default the free parameters.
+        Variables of the posterior, a panel for each element of a vector; by default the free
+        parameters without long vectors.
 
     Returns
     -------
     Figure
     """
-    names = free_parameters(inference_data) if params is None else list(params)
+    chosen = shown_parameters(inference_data) if params is None else params
+    every = chain_draws(inference_data, chosen)
+    names = list(every)
     fig = new_figure(9.0, 1.25 * len(names) + 0.8, layout="constrained")
     fig.get_layout_engine().set(hspace=0.02, h_pad=0.03, wspace=0.01)
     axes = fig.subplots(len(names), 2, squeeze=False, sharey="row", width_ratios=[5, 1])
     diverging = _diverging(inference_data)
     for (trace, marginal), name in zip(axes, names, strict=True):
-        draws = np.asarray(inference_data.posterior[name].values, dtype=float)
-        _chains(trace, marginal, draws)
+        _chains(trace, marginal, every[name])
         _rug(trace, diverging)
         trace.set_ylabel(label_of(name), fontsize=9)
-        trace.set_xlim(0, draws.shape[1] - 1)
+        trace.set_xlim(0, every[name].shape[1] - 1)
         trace.tick_params("x", labelbottom=name == names[-1])
     axes[-1][0].set_xlabel("draw")
     axes[-1][1].set_xlabel("density")
