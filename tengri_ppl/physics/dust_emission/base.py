@@ -16,7 +16,8 @@ __all__ = ["COVERAGE", "DustEmission", "NoDustEmission"]
 
 #: Where dust counts as a source [Angstrom]: 1 micron to 1 cm.
 COVERAGE = (1e4, 1e8)
-_GRID_STEP_DEX = 0.004
+#: Between points joined by straight lines, a grey body then loses less than 1e-6 of its luminosity.
+_GRID_STEP_DEX = 0.0015
 _ETA = Parameter("dust_eta", "1", "luminosity of the dust over what it absorbs", 1.0)
 
 
