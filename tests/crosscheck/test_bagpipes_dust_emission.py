@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bagpipes_cases import RETURNED_UMIN
 
 from tengri_ppl.physics.dust_emission import DraineLi2007
 from tengri_ppl.physics.emission import Galaxy
@@ -17,8 +18,6 @@ from tengri_ppl.physics.emission import Galaxy
 pytestmark = pytest.mark.crosscheck
 
 FIRST = 2e5  # rest wavelength [Angstrom]
-#: What BAGPIPES returns for umin above 8: its table lists a U = 10 that its grid does not have.
-RETURNED_UMIN = {15.0: 20.0, 9.0: 10.0}
 
 
 @pytest.fixture(scope="module")
