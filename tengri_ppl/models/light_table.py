@@ -39,6 +39,8 @@ class LightTable:
     ----------
     stars : array, shape (n_age, n_met, n_node)
         Of the SSPs [per Msun].
+    young : array, shape (n_young, n_met, n_node)
+        Its first rows, a copy, because a slice of ``stars`` would be copied at every call.
     ionising : array, shape (n_young, n_met, n_node), or None
         The part of ``stars`` that ionises gas, for the young ages.
     nebular : array, shape (n_model, n_node), or None
@@ -54,6 +56,7 @@ class LightTable:
     """
 
     stars: Any
+    young: Any
     ionising: Any = None
     nebular: Any = None
     smooth: Any = None
@@ -73,7 +76,7 @@ class LightTable:
         escaping : Array, scalar
             Share of the ionising light of young stars that is not absorbed by gas.
         """
-        young = contract(self.stars, stars.young, stars.share)
+        young = contract(self.young, stars.young, stars.share)
         old = contract(self.stars, stars.every, stars.share) - young
         if self.nebular is not None:
             young += (escaping - 1.0) * self.ionising_light(stars) + gas @ self.nebular

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,23 +62,22 @@ def integrate(sources: Sources, at: list[np.ndarray], rules: list[np.ndarray]) -
         Without lines and smooth spectra.
     """
     n_age, n_met, n_wave = sources.stars.shape
-    stars = _project_all(sources.wave, sources.stars.reshape(-1, n_wave), at, rules)
+    every = sources.stars.reshape(-1, n_wave)
+    stars = _project_all(sources.wave, every, at, rules).reshape(n_age, n_met, -1)
     table = LightTable(
-        stars=stars.reshape(n_age, n_met, -1),
+        stars=stars,
+        young=stars[: sources.n_young].copy(),
         templates=tuple(_templates(t, at, rules) for t in sources.templates),
     )
     if sources.nebular is None:
         return table
     blue = [r * (x < IONISING_EDGE) for x, r in zip(at, rules, strict=True)]
-    young = sources.stars[: sources.n_young].reshape(-1, n_wave)
-    gas = np.asarray(sources.nebular.continuum)
-    return LightTable(
-        stars=table.stars,
-        templates=table.templates,
-        ionising=_project_all(sources.wave, young, at, blue).reshape(-1, n_met, stars.shape[1]),
-        nebular=_project_all(
-            np.asarray(sources.nebular.wave), gas.reshape(-1, gas.shape[-1]), at, rules
-        ),
+    ionising = _project_all(sources.wave, every[: sources.n_young * n_met], at, blue)
+    gas, gas_wave = np.asarray(sources.nebular.continuum), np.asarray(sources.nebular.wave)
+    return replace(
+        table,
+        ionising=ionising.reshape(-1, n_met, stars.shape[2]),
+        nebular=_project_all(gas_wave, gas.reshape(-1, gas_wave.size), at, rules),
     )
 
 
