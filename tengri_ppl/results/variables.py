@@ -68,7 +68,7 @@ def elements(draws: Mapping[str, np.ndarray], n_axes: int = 1) -> dict[str, np.n
 
     Parameters
     ----------
-    draws : mapping of str to ndarray, shape (..., *event)
+    draws : mapping of str to ndarray, shape (..., n, ...)
         Scalars and vectors.
     n_axes : int
         Number of leading axes, those of the draws.
