@@ -74,7 +74,9 @@ def check_64_bits(sed):
     scale = np.abs(reverse) + 1e-3 * np.median(np.abs(reverse)) + 1e-9
     np.testing.assert_array_less(np.abs(forward - reverse) / scale, 1e-8)
     above, below = (
-        slopes(sed, jax.tree.map(lambda p, d, s=sign: p + s * STEP * d, params, direction), direction)
+        slopes(
+            sed, jax.tree.map(lambda p, d, s=sign: p + s * STEP * d, params, direction), direction
+        )
         for sign in (1.0, -1.0)
     )
     difference = (above[0] - below[0]) / (2.0 * STEP)
@@ -97,10 +99,10 @@ def whole(ssp, tmp_path_factory):
     """Make a model of everything at once."""
     folder = tmp_path_factory.mktemp("shock")
 
-    def make(grid=thin_grid(ssp), redshift=0.4):
+    def make(grid=None):
         shock = TemplateShock(path=template_file(folder, "shock"))
-        spec = tg.Parameters(**EVERYTHING, shock=shock, redshift=redshift)
-        return tg.SEDModel(spec, grid, observation(WIDE))
+        spec = tg.Parameters(**EVERYTHING, shock=shock, redshift=0.4)
+        return tg.SEDModel(spec, grid or thin_grid(ssp), observation(WIDE))
 
     return make
 
