@@ -1,0 +1,127 @@
+"""Where an engine begins: a Gaussian approximation of the posterior, and dispersed points of it.
+
+All engines share it. The modes and their curvature make one for any model; the draws of an earlier
+result make a better one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.laplace import curvature
+from tengri_ppl.inference.optimize import find_modes
+
+__all__ = ["Start", "dispersed_points", "start_at_mode", "start_from_draws"]
+
+#: Chains start from draws this much farther from the mean than the posterior is wide.
+DISPERSION = 1.5
+_CANDIDATES = 32
+_N_MODES = 8
+_REGULARISATION = 1e-9
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Start:
+    """A Gaussian approximation of a posterior in unconstrained coordinates x.
+
+    Attributes
+    ----------
+    mean : Array, shape (D,)
+        Its centre.
+    factor : Array, shape (D, D)
+        Lower Cholesky factor of its covariance. In *whitened* coordinates u, with
+        x = mean + factor u, the posterior is about as wide as a standard normal.
+    """
+
+    mean: Array
+    factor: Array
+
+    @property
+    def covariance(self) -> Array:
+        """Covariance of x, (D, D)."""
+        return self.factor @ self.factor.T
+
+    def points(self, whitened: Array) -> Array:
+        """Turn whitened coordinates (..., D) into x."""
+        return self.mean + whitened @ self.factor.T
+
+
+def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Start:
+    """Search for modes from dispersed points; take the one that holds the most probability.
+
+    The probability is estimated by the Laplace approximation at each mode.
+
+    Parameters
+    ----------
+    flat : FlatTarget
+        The posterior.
+    key : Array
+        Random key.
+    n_modes : int
+        Searches.
+    """
+    modes = find_modes(flat, flat.flatten(flat.target.initial(key, n_modes)))
+    factor = jnp.linalg.cholesky(curvature(flat, modes.x).covariance)
+    log_volume = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
+    best = jnp.argmax(modes.log_density + log_volume)
+    return Start(modes.x[best], factor[best])
+
+
+def start_from_draws(x: Array) -> Start:
+    """Take mean and covariance of draws (n, D), of which there must be more than D.
+
+    Raises
+    ------
+    ParameterError
+        If there are too few draws for a covariance.
+    """
+    n, dimension = x.shape
+    if n <= dimension:
+        raise ParameterError(
+            f"{n} draws don't give a covariance of {dimension} coordinates; use more draws"
+        )
+    centred = x - x.mean(axis=0)
+    covariance = centred.T @ centred / (n - 1) + _REGULARISATION * jnp.eye(dimension)
+    return Start(x.mean(axis=0), jnp.linalg.cholesky(covariance))
+
+
+def dispersed_points(flat: FlatTarget, start: Start, key: Array, n: int) -> Array:
+    """Draw start points that are spread wider than the posterior, so that R-hat means something.
+
+    Parameters
+    ----------
+    flat : FlatTarget
+        The posterior.
+    start : Start
+        Its approximation.
+    key : Array
+        Random key.
+    n : int
+        Number of points.
+
+    Returns
+    -------
+    Array, shape (n, D)
+        Points at which the density is finite.
+
+    Raises
+    ------
+    ParameterError
+        If the density is zero or NaN around ``start``.
+    """
+    u = DISPERSION * jax.random.normal(key, (n * _CANDIDATES, flat.dimension))
+    x = start.points(u)
+    finite = jnp.isfinite(flat.log_density(x)).reshape(n, _CANDIDATES)
+    if not bool(jnp.all(finite.any(axis=1))):
+        raise ParameterError(
+            f"no start point found: the log-density is NaN or -inf at {_CANDIDATES} points around "
+            "the approximation of the posterior; check the data for NaN, or start from prior draws"
+        )
+    return x.reshape(n, _CANDIDATES, -1)[jnp.arange(n), jnp.argmax(finite, axis=1)]
