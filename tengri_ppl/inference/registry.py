@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.inference.auto import AutoOptions, run_auto
 from tengri_ppl.inference.importance import ImportanceOptions, run_importance
+from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
-from tengri_ppl.inference.result import InferenceResult
 
 __all__ = ["Method", "get_method", "list_methods", "make_options"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """An engine.
-
-    Attributes
-    ----------
-    name : str
-        Name for ``Fitter.run``.
-    summary : str
-        What it does and when to use it.
-    options : type
-        Dataclass of its options, with defaults.
-    run : callable
-        ``run(target, key, options, progress=...)`` -> :class:`InferenceResult`.
-    aliases : tuple of str
-        Other names.
-    citations : tuple of str
-        Papers to cite, by their keys.
-    """
-
-    name: str
-    summary: str
-    options: type
-    run: Callable[..., InferenceResult]
-    aliases: tuple[str, ...] = ()
-    citations: tuple[str, ...] = ()
 
 
 _METHODS = (
