@@ -15,6 +15,9 @@ from tengri_ppl.inference.target import Model
 
 __all__ = ["Modes", "find_modes"]
 
+#: Position, state of the solver, iterations, gradients evaluated, length of the last gradient.
+_Carry = tuple[Array, Any, Array, Array, Array]
+
 
 class Modes(NamedTuple):
     """End points of all searches, the best first.
@@ -25,17 +28,26 @@ class Modes(NamedTuple):
         Unconstrained coordinates.
     log_density : Array, shape (n_start,)
         Log-posterior up to a constant.
-    gradient_norm : Array, shape (n_start,)
-        Length of the gradient: small at a mode. In coordinates in which the prior has a scale of
-        about one, so does the posterior's gradient at a distance of one posterior width.
-    n_steps : Array, shape (n_start,)
-        Iterations taken.
+    gradient : Array, shape (n_start, D)
+        Of the negative log-density.
+    n_steps, n_evaluations : Array, shape (n_start,)
+        Iterations taken, and gradients evaluated for them.
     """
 
     x: Array
     log_density: Array
-    gradient_norm: Array
+    gradient: Array
     n_steps: Array
+    n_evaluations: Array
+
+    @property
+    def gradient_norm(self) -> Array:
+        """Length of the gradient (n_start,): small at a mode.
+
+        In coordinates in which the prior has a scale of about one, so does the posterior's
+        gradient at a distance of one posterior width.
+        """
+        return jnp.linalg.norm(self.gradient, axis=-1)
 
 
 def find_modes(
@@ -77,26 +89,28 @@ def _search(
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(energy)
 
-    def advance(carry: tuple[Array, Any, Array, Array]) -> tuple[Array, Any, Array, Array]:
-        x, state, i, _ = carry
+    def advance(carry: _Carry) -> _Carry:
+        x, state, i, n, _ = carry
         value, gradient = value_and_grad(x, state=state)
         updates, state = solver.update(
             gradient, state, x, value=value, grad=gradient, value_fn=energy
         )
         moved = optax.apply_updates(x, updates)
-        return moved, state, i + 1, jnp.linalg.norm(optax.tree.get(state, "grad"))
+        n += optax.tree.get(state, "num_linesearch_steps")
+        return moved, state, i + 1, n, jnp.linalg.norm(optax.tree.get(state, "grad"))
 
-    def unfinished(carry: tuple[Array, Any, Array, Array]) -> Array:
-        _, _, i, norm = carry
+    def unfinished(carry: _Carry) -> Array:
+        _, _, i, _, norm = carry
         return (i < max_steps) & (norm > tolerance)
 
     def one(x: Array) -> Modes:
-        begin = (x, solver.init(x), jnp.zeros((), int), jnp.full((), jnp.inf))
-        end, _, i, _ = jax.lax.while_loop(unfinished, advance, begin)
+        none = jnp.zeros((), int)
+        begin = (x, solver.init(x), none, none, jnp.full((), jnp.inf))
+        end, _, i, n, _ = jax.lax.while_loop(unfinished, advance, begin)
         # where the density has no mode a search may run away; then its start point has to do
         sane = jnp.isfinite(energy(end)) & jnp.all(jnp.isfinite(end))
         end = jnp.where(sane, end, x)
         value, gradient = jax.value_and_grad(energy)(end)
-        return Modes(end, -value, jnp.linalg.norm(gradient), i)
+        return Modes(end, -value, gradient, i, n + 2)
 
     return jax.vmap(one)(start)

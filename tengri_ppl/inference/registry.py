@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.inference.approximate import APPROXIMATE
 from tengri_ppl.inference.auto import AutoOptions, run_auto
 from tengri_ppl.inference.importance import ImportanceOptions, run_importance
 from tengri_ppl.inference.method import Method
@@ -41,6 +42,7 @@ _METHODS = (
         options=ImportanceOptions,
         run=run_importance,
     ),
+    *APPROXIMATE,
 )
 
 

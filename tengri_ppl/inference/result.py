@@ -28,9 +28,12 @@ class InferenceResult:
         Duration of the run, compilation included.
     diagnostics : dict of str to float
         Figures about the run as a whole. ``pareto_k`` and ``n_effective`` for draws that stand for
-        weighted ones, ``log_evidence`` and ``log_evidence_error``, ``n_evaluations``.
+        weighted ones, ``approximation_k`` for draws of an approximation, ``log_evidence`` and
+        ``log_evidence_error``, ``n_evaluations``.
     notes : tuple of str
         What a reader of the result should know: what was tried, and why it moved on.
+    traces : dict of str to ndarray
+        What was recorded along the way, in the order of steps; for example ``elbo``.
     """
 
     method: str
@@ -40,3 +43,4 @@ class InferenceResult:
     wall_time_s: float = 0.0
     diagnostics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    traces: dict[str, np.ndarray] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
+from tengri_ppl.inference.modes import MAX_DECREMENT
 from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.results.variables import chain_draws, free_parameters
 
@@ -19,6 +20,8 @@ __all__ = ["Convergence", "convergence", "effective_sample_sizes"]
 _FROZEN_SHARE = 0.95
 #: Above this R-hat the chains are in different places, and more draws of them don't help.
 _APART = 1.1
+#: A single mode may stand for the posterior if it holds at least this share of the probability.
+_MIN_MODE_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,15 @@ def convergence(
     Convergence
         A single chain is cut into two for R-hat. NaN, from chains that do not move, fails. Draws
         that stand for weighted ones are judged by their number and by the tail of the weights
-        (k-hat below 0.7: Vehtari et al. 2024, JMLR 25, 72).
+        (k-hat below 0.7: Vehtari et al. 2024, JMLR 25, 72). For an approximation the verdict says
+        whether it is close to the posterior, for a point whether it is a mode.
     """
     if "pareto_k" in inference_data.attrs:
         return _weighted_verdict(inference_data, min_ess)
+    if inference_data.attrs.get("method") == "map":
+        return _mode_verdict(inference_data)
+    if "approximation_k" in inference_data.attrs:
+        return _approximate_verdict(inference_data)
     draws = _free_draws(inference_data)
     scores = _Scores(
         rhat=_Worst({name: rank_rhat(x) for name, x in draws.items()}, largest=True),
@@ -130,7 +138,32 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
     if not n >= min_ess:
         problems.append(f"{n:.0f} effective draws ({min_ess:g} needed)")
     figures = f"k-hat {k:.2f}, {n:.0f} effective draws"
-    advice = "raise max_rounds, or use method='mcmc_nuts'"
+    return _verdict(problems, n, figures, "raise max_rounds, or use method='mcmc_nuts'")
+
+
+def _approximate_verdict(inference_data: Any) -> Convergence:
+    """Judge an approximation by the importance weights of its draws, and by modes it left out."""
+    attrs, problems = inference_data.attrs, []
+    k, share = float(attrs["approximation_k"]), float(attrs.get("mode_share", 1.0))
+    if not k < MAX_PARETO_K:
+        problems.append(f"k-hat of the approximation is {k:.2f} (limit {MAX_PARETO_K:g})")
+    if share < _MIN_MODE_SHARE:
+        problems.append(f"other modes hold {1.0 - share:.0%} of the probability")
+    n = float(inference_data.posterior.sizes["draw"] * inference_data.posterior.sizes["chain"])
+    figures = f"k-hat of the approximation {k:.2f}, {n:.0f} independent draws of it"
+    return _verdict(problems, n, figures, "use method='auto' or 'mcmc_nuts'")
+
+
+def _mode_verdict(inference_data: Any) -> Convergence:
+    """Judge a point by its distance from the mode."""
+    decrement = float(inference_data.attrs["newton_decrement"])
+    figures = f"a Newton step from the point is {decrement:.2g} posterior widths long"
+    problems = [] if decrement < MAX_DECREMENT else [f"{figures} (limit {MAX_DECREMENT:g})"]
+    return _verdict(problems, 1.0, figures, "raise max_steps or n_modes, or use 64 bits")
+
+
+def _verdict(problems: list[str], n: float, figures: str, advice: str) -> Convergence:
+    """Return the verdict on draws that form no chains."""
     return Convergence(
         converged=not problems,
         max_rhat=math.nan,

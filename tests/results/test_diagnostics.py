@@ -92,3 +92,24 @@ def test_only_free_parameters_count():
     idata = inference_data(chains())
     idata.posterior["a_v"] = idata.posterior["x"] + 10.0 * idata.posterior["chain"]
     assert convergence(idata)
+
+
+def approximation(**attrs):
+    data = inference_data(chains(1))
+    data.attrs.update(attrs)
+    return convergence(data)
+
+
+def test_an_approximation_is_judged_by_its_k_hat_and_the_modes_it_left_out():
+    assert approximation(method="laplace", approximation_k=0.3, mode_share=1.0)
+    off = approximation(method="laplace", approximation_k=0.9)
+    assert not off
+    assert "k-hat of the approximation is 0.90" in off.message
+    lonely = approximation(method="laplace", approximation_k=0.1, mode_share=0.6)
+    assert not lonely
+    assert "other modes hold 40% of the probability" in lonely.message
+
+
+def test_a_point_is_judged_by_its_distance_from_the_mode():
+    assert approximation(method="map", newton_decrement=0.01)
+    assert not approximation(method="map", newton_decrement=2.0)

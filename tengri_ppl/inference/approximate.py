@@ -1,0 +1,50 @@
+"""Entries of the registry for engines that approximate."""
+
+from __future__ import annotations
+
+from tengri_ppl.inference.method import Method
+from tengri_ppl.inference.modes import LaplaceOptions, MAPOptions, run_laplace, run_map
+from tengri_ppl.inference.pathfinder import (
+    MultipathfinderOptions,
+    PathfinderOptions,
+    run_multipathfinder,
+    run_pathfinder,
+)
+
+__all__ = ["APPROXIMATE"]
+
+APPROXIMATE = (
+    Method(
+        name="map",
+        summary="the point of the largest posterior density, by L-BFGS from several starts",
+        options=MAPOptions,
+        run=run_map,
+        exact=False,
+    ),
+    Method(
+        name="laplace",
+        summary="a Gaussian at the mode with the exact Hessian: for posteriors that are nearly one",
+        options=LaplaceOptions,
+        run=run_laplace,
+        exact=False,
+    ),
+    Method(
+        name="pathfinder",
+        summary="the best Gaussian along a quasi-Newton path: a quick look, or a start for chains",
+        options=PathfinderOptions,
+        run=run_pathfinder,
+        citations=("Zhang2022",),
+        exact=False,
+    ),
+    Method(
+        name="multipathfinder",
+        summary=(
+            "Gaussians of many paths, resampled by importance weights: exact where its k-hat is "
+            "below 0.7"
+        ),
+        options=MultipathfinderOptions,
+        run=run_multipathfinder,
+        citations=("Zhang2022", "Vehtari2024"),
+        exact=False,
+    ),
+)

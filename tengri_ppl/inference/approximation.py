@@ -1,0 +1,136 @@
+"""What all approximate engines share: draws of a density q, and how far q is from the posterior.
+
+The importance weights p/q of the draws say it: their Pareto k-hat (Vehtari et al. 2024, JMLR 25,
+72), and the evidence lower bound (ELBO). The draws themselves stay draws of q.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.pareto import MAX_PARETO_K, smooth_weights
+from tengri_ppl.inference.result import InferenceResult
+from tengri_ppl.inference.start import DISPERSION, Start
+
+__all__ = ["Approximation", "assess", "check_positive", "search_points"]
+
+
+@dataclass
+class Approximation:
+    """A run of an approximate engine, on its way to a result.
+
+    Attributes
+    ----------
+    method : str
+        Registered name.
+    flat : FlatTarget
+        The posterior.
+    options : Any
+        The engine's options.
+    diagnostics, notes
+        As in :class:`InferenceResult`; to be added to while the engine runs.
+    began : float
+        Start of the clock.
+    """
+
+    method: str
+    flat: FlatTarget
+    options: Any
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    traces: dict[str, np.ndarray] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    def count(self, n: Any) -> None:
+        """Add to the number of densities and gradients evaluated."""
+        total = self.diagnostics.get("n_evaluations", 0.0) + float(np.sum(n))
+        self.diagnostics["n_evaluations"] = total
+
+    def result(self, x: Array, log_q: Array | None = None) -> InferenceResult:
+        """Return draws x (n, D) as a result; with their log q (n,) they are assessed."""
+        log_p = np.asarray(self.flat.log_density(x), dtype=float)
+        self.count(len(x))
+        if log_q is not None:
+            self.diagnostics |= assess(log_p, np.asarray(log_q, dtype=float))
+            if not (k := self.diagnostics["approximation_k"]) < MAX_PARETO_K:
+                self.notes.append(
+                    f"k-hat of the draws' importance weights is {k:.2f} (limit {MAX_PARETO_K:g}): "
+                    "the approximation is off; use method='auto' or 'mcmc_nuts'"
+                )
+        values = self.flat.values(x)
+        return InferenceResult(
+            method=self.method,
+            samples={name: np.asarray(value)[None] for name, value in values.items()},
+            sample_stats={"lp": log_p[None]},
+            settings=asdict(self.options),
+            wall_time_s=time.perf_counter() - self.began,
+            diagnostics=self.diagnostics,
+            notes=tuple(self.notes),
+            traces=self.traces,
+        )
+
+
+def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
+    """Compare draws of q with the posterior p, whose normalisation is the evidence.
+
+    Parameters
+    ----------
+    log_p, log_q : ndarray, shape (n,)
+        Log-densities at draws of q; that of p up to the evidence.
+
+    Returns
+    -------
+    dict
+        ``approximation_k``; ``elbo``, the mean of log p - log q; ``log_evidence`` by importance
+        sampling with ``log_evidence_error``, infinite where k-hat says that it can't be trusted.
+    """
+    log_ratio = log_p - log_q
+    smoothed, k = smooth_weights(log_ratio)
+    peak = np.max(log_ratio)
+    error = np.std(len(smoothed) * np.exp(smoothed)) / np.sqrt(len(smoothed))
+    return {
+        "approximation_k": k,
+        "elbo": float(np.mean(log_ratio)),
+        "log_evidence": float(peak + np.log(np.mean(np.exp(log_ratio - peak)))),
+        "log_evidence_error": float(error) if k < MAX_PARETO_K else float("inf"),
+    }
+
+
+def search_points(flat: FlatTarget, key: Array, n: int, start: Start | None) -> Array:
+    """Points (n, D) to search from: around ``start``, or the better ones of draws of the prior."""
+    if start is None:
+        return flat.flatten(flat.target.initial(key, n))
+    return start.points(DISPERSION * jax.random.normal(key, (n, flat.dimension)))
+
+
+def gaussian_draws(start: Start, key: Array, n: int) -> tuple[Array, Array]:
+    """Draw ``n`` points (n, D) of a Gaussian; return them with their log-densities (n,)."""
+    u = jax.random.normal(key, (n, start.mean.size))
+    return start.points(u), gaussian_log_density(start, u)
+
+
+def gaussian_log_density(start: Start, u: Array) -> Array:
+    """Log-density over x of a Gaussian at whitened points u (..., D)."""
+    log_volume = jnp.sum(jnp.log(jnp.diagonal(start.factor)))
+    return -0.5 * jnp.sum(u**2, axis=-1) - 0.5 * u.shape[-1] * jnp.log(2.0 * jnp.pi) - log_volume
+
+
+def check_positive(options: Any, *names: str) -> None:
+    """Refuse options that are not at least one, if integers, or not above zero, if not."""
+    for name in names:
+        value = getattr(options, name)
+        if value is None:
+            continue
+        if isinstance(value, int) and value < 1:
+            raise ParameterError(f"{name}={value}: expected at least 1")
+        if not value > 0:
+            raise ParameterError(f"{name}={value}: expected more than 0")
