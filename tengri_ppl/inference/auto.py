@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from tengri_ppl.inference.flat import FlatTarget
@@ -21,12 +20,10 @@ from tengri_ppl.inference.importance import (
 )
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.result import InferenceResult
+from tengri_ppl.inference.start import start_from_draws
 from tengri_ppl.inference.target import Target
 
 __all__ = ["AutoOptions", "run_auto"]
-
-#: Chains start from draws this much farther from their mean than the posterior is wide.
-_DISPERSION = 1.5
 
 
 @dataclass(frozen=True)
@@ -126,18 +123,12 @@ def _sample_chains(
     settings = NUTSOptions(num_chains=options.num_chains)
     if draws is None or draws.ess < 2.0 * flat.dimension:
         return run_nuts(target, key, settings, progress=progress)
-    key_start, key_run = jax.random.split(key)
-    index = draws.resample(key_start, max(1000, options.num_chains))
-    x = draws.x[index]
-    mean, covariance = x.mean(axis=0), np.cov(x, rowvar=False).reshape(flat.dimension, -1)
-    points = mean + _DISPERSION * (x[: options.num_chains] - mean)
-    safe = np.isfinite(np.asarray(flat.log_density(jnp.asarray(points))))
-    points = np.where(safe[:, None], points, x[: options.num_chains])
+    key_draw, key_run = jax.random.split(key)
+    x = draws.x[draws.resample(key_draw, max(1000, 2 * flat.dimension))]
     return run_nuts(
         target,
         key_run,
         replace(settings, n_warmup=options.n_warmup),
-        init=flat.unflatten(jnp.asarray(points)),
-        covariance=covariance + 1e-9 * np.eye(flat.dimension),
+        start=start_from_draws(jnp.asarray(x)),
         progress=progress,
     )

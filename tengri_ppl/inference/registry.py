@@ -9,6 +9,7 @@ from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.inference.approximate import APPROXIMATE
 from tengri_ppl.inference.auto import AutoOptions, run_auto
 from tengri_ppl.inference.importance import ImportanceOptions, run_importance
+from tengri_ppl.inference.markov import MARKOV_CHAINS
 from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 
@@ -42,6 +43,7 @@ _METHODS = (
         options=ImportanceOptions,
         run=run_importance,
     ),
+    *MARKOV_CHAINS,
     *APPROXIMATE,
 )
 

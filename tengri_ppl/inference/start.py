@@ -24,6 +24,8 @@ DISPERSION = 1.5
 _CANDIDATES = 32
 _N_MODES = 8
 _REGULARISATION = 1e-9
+#: Chains also start at modes whose Laplace approximation holds this share of the best one's.
+_LEAST_SHARE = 0.01
 
 
 @jax.tree_util.register_dataclass
@@ -38,10 +40,14 @@ class Start:
     factor : Array, shape (D, D)
         Lower Cholesky factor of its covariance. In *whitened* coordinates u, with
         x = mean + factor u, the posterior is about as wide as a standard normal.
+    centres : Array, shape (M, D), optional
+        Modes that matter, repeated ones included, around which chains start in turn; the mean if
+        there are none. Chains in different modes don't agree, so that R-hat tells of them.
     """
 
     mean: Array
     factor: Array
+    centres: Array | None = None
 
     @property
     def covariance(self) -> Array:
@@ -51,6 +57,10 @@ class Start:
     def points(self, whitened: Array) -> Array:
         """Turn whitened coordinates (..., D) into x."""
         return self.mean + whitened @ self.factor.T
+
+    def whitened(self, x: Array) -> Array:
+        """Turn x (..., D) into whitened coordinates."""
+        return jax.scipy.linalg.solve_triangular(self.factor, (x - self.mean).T, lower=True).T
 
 
 def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Start:
@@ -70,8 +80,11 @@ def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Star
     modes = find_modes(flat, flat.flatten(flat.target.initial(key, n_modes)))
     factor = jnp.linalg.cholesky(curvature(flat, modes.x).covariance)
     log_volume = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
-    best = jnp.argmax(modes.log_density + log_volume)
-    return Start(modes.x[best], factor[best])
+    share = modes.log_density + log_volume
+    best = jnp.argmax(share)
+    matters = share > share[best] + jnp.log(_LEAST_SHARE)
+    centres = jnp.where(matters[:, None], modes.x, modes.x[best])
+    return Start(modes.x[best], factor[best], centres)
 
 
 def start_from_draws(x: Array) -> Start:
@@ -117,7 +130,9 @@ def dispersed_points(flat: FlatTarget, start: Start, key: Array, n: int) -> Arra
         If the density is zero or NaN around ``start``.
     """
     u = DISPERSION * jax.random.normal(key, (n * _CANDIDATES, flat.dimension))
-    x = start.points(u)
+    centres = start.mean[None] if start.centres is None else start.centres
+    turns = jnp.repeat(jnp.arange(n) % len(centres), _CANDIDATES)
+    x = centres[turns] + u @ start.factor.T
     finite = jnp.isfinite(flat.log_density(x)).reshape(n, _CANDIDATES)
     if not bool(jnp.all(finite.any(axis=1))):
         raise ParameterError(

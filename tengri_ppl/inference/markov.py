@@ -1,0 +1,65 @@
+"""The registry's entries of Markov chains other than NUTS."""
+
+from __future__ import annotations
+
+from tengri_ppl.inference.barker import BarkerOptions, run_barker
+from tengri_ppl.inference.hamiltonian import (
+    GHMCOptions,
+    HMCOptions,
+    run_dynamic_hmc,
+    run_ghmc,
+    run_hmc,
+)
+from tengri_ppl.inference.mclmc import MCLMCOptions, run_mclmc
+from tengri_ppl.inference.method import Method
+
+__all__ = ["MARKOV_CHAINS"]
+
+MARKOV_CHAINS = (
+    Method(
+        name="mcmc_hmc",
+        summary="Hamiltonian Monte Carlo with trajectories of one length: exact, needs gradients",
+        options=HMCOptions,
+        run=run_hmc,
+        aliases=("hmc",),
+        citations=("Duane1987", "Cabezas2024"),
+    ),
+    Method(
+        name="mcmc_dynamic_hmc",
+        summary=(
+            "Hamiltonian Monte Carlo with trajectories of varied lengths: exact, needs gradients; "
+            "the fewest gradients on posteriors that are nearly normal"
+        ),
+        options=HMCOptions,
+        run=run_dynamic_hmc,
+        aliases=("dynamic_hmc",),
+        citations=("Duane1987", "Hoffman2021", "Cabezas2024"),
+    ),
+    Method(
+        name="mcmc_ghmc",
+        summary="generalised HMC, one leapfrog step at a time: exact, needs gradients",
+        options=GHMCOptions,
+        run=run_ghmc,
+        aliases=("ghmc",),
+        citations=("HoffmanSountsov2022", "Neal2020", "Cabezas2024"),
+    ),
+    Method(
+        name="mcmc_barker",
+        summary="Barker's proposal: exact, needs gradients; robust to scales that vary",
+        options=BarkerOptions,
+        run=run_barker,
+        aliases=("barker",),
+        citations=("LivingstoneZanella2022", "Cabezas2024"),
+    ),
+    Method(
+        name="mcmc_mclmc",
+        summary=(
+            "microcanonical Langevin Monte Carlo with a Metropolis step: exact, needs gradients; "
+            "for many parameters"
+        ),
+        options=MCLMCOptions,
+        run=run_mclmc,
+        aliases=("mclmc",),
+        citations=("Robnik2023", "Robnik2025", "Cabezas2024"),
+    ),
+)
