@@ -10,16 +10,11 @@ from blackjax.mcmc import barker
 from jax import Array
 
 from tengri_ppl.inference.chains import Progress
+from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition, WhitenedOptions
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
-from tengri_ppl.inference.whitened import (
-    Kernel,
-    LogDensity,
-    Transition,
-    WhitenedOptions,
-    run_whitened,
-)
+from tengri_ppl.inference.whitened import run_whitened
 
 __all__ = ["BarkerOptions", "run_barker"]
 
@@ -62,7 +57,7 @@ class _Barker(Kernel):
     ) -> tuple[Any, Transition]:
         state, info = barker.build_kernel()(key, state, log_density, step_size)
         never, one = jnp.zeros((), bool), jnp.ones((), int)
-        return state, Transition(state.logdensity, info.acceptance_rate, never, one)
+        return state, Transition(info.acceptance_rate, never, one)
 
 
 def run_barker(

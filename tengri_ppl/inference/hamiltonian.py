@@ -10,16 +10,11 @@ from blackjax.mcmc import dynamic_hmc, ghmc, hmc
 from jax import Array
 
 from tengri_ppl.inference.chains import Progress
+from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition, WhitenedOptions
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
-from tengri_ppl.inference.whitened import (
-    Kernel,
-    LogDensity,
-    Transition,
-    WhitenedOptions,
-    run_whitened,
-)
+from tengri_ppl.inference.whitened import run_whitened
 
 __all__ = [
     "GHMCOptions",
@@ -102,7 +97,7 @@ class _HMC(Kernel):
         metric = jnp.ones_like(state.position)
         kernel = hmc.build_kernel()
         state, info = kernel(key, state, log_density, step_size, metric, n_steps)
-        return state, _transition(state, info)
+        return state, _transition(info)
 
     def _n_steps(self, step_size: Array) -> Array:
         return jnp.clip(self.trajectory_length / step_size, 1.0, self.max_steps)
@@ -130,7 +125,7 @@ class _DynamicHMC(_HMC):
         mean = (self._n_steps(step_size),)
         metric = jnp.ones_like(state.position)
         state, info = kernel(key, state, log_density, step_size, metric, mean)
-        return state, _transition(state, info)
+        return state, _transition(info)
 
 
 @dataclass(frozen=True)
@@ -160,12 +155,12 @@ class _GHMC(Kernel):
         # blackjax multiplies infinity by zero where it rejects a point without density
         rejected = (state.slice + 1.0 + drift) % 2.0 - 1.0
         new = new._replace(slice=jnp.where(jnp.isfinite(new.slice), new.slice, rejected))
-        return new, _transition(new, info)
+        return new, _transition(info)
 
 
-def _transition(state: Any, info: Any) -> Transition:
+def _transition(info: Any) -> Transition:
     n_steps = jnp.asarray(info.num_integration_steps, int)
-    return Transition(state.logdensity, info.acceptance_rate, info.is_divergent, n_steps)
+    return Transition(info.acceptance_rate, info.is_divergent, n_steps)
 
 
 def run_hmc(

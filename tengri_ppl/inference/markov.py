@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from tengri_ppl.inference.barker import BarkerOptions, run_barker
+from tengri_ppl.inference.chees import ChEESOptions, run_chees
+from tengri_ppl.inference.elliptical import EllipticalOptions, run_elliptical
+from tengri_ppl.inference.ensemble import AIESOptions, SliceOptions, run_aies, run_slice
 from tengri_ppl.inference.hamiltonian import (
     GHMCOptions,
     HMCOptions,
@@ -12,6 +15,7 @@ from tengri_ppl.inference.hamiltonian import (
 )
 from tengri_ppl.inference.mclmc import MCLMCOptions, run_mclmc
 from tengri_ppl.inference.method import Method
+from tengri_ppl.inference.raytrace import RaytraceOptions, run_raytrace
 
 __all__ = ["MARKOV_CHAINS"]
 
@@ -61,5 +65,53 @@ MARKOV_CHAINS = (
         run=run_mclmc,
         aliases=("mclmc",),
         citations=("Robnik2023", "Robnik2025", "Cabezas2024"),
+    ),
+    Method(
+        name="mcmc_chees",
+        summary=(
+            "ChEES-HMC, many chains whose trajectories have one adapted length: exact, needs "
+            "gradients; for accelerators"
+        ),
+        options=ChEESOptions,
+        run=run_chees,
+        aliases=("chees",),
+        citations=("Hoffman2021", "Cabezas2024"),
+    ),
+    Method(
+        name="mcmc_raytrace",
+        summary="ray tracing sampler (Behroozi 2025): exact, needs gradients; for many parameters",
+        options=RaytraceOptions,
+        run=run_raytrace,
+        aliases=("raytrace",),
+        citations=("Behroozi2025",),
+    ),
+    Method(
+        name="ess",
+        summary="generalised elliptical slice sampling: exact, without gradients or tuning",
+        options=EllipticalOptions,
+        run=run_elliptical,
+        aliases=("elliptical_slice",),
+        citations=("Murray2010", "Nishihara2014", "Cabezas2024"),
+    ),
+    Method(
+        name="ensemble_aies",
+        summary=(
+            "affine-invariant ensemble, stretch and differential evolution moves (NumPyro): exact, "
+            "without gradients; up to some 10 parameters"
+        ),
+        options=AIESOptions,
+        run=run_aies,
+        aliases=("aies",),
+        citations=("GoodmanWeare2010", "TerBraak2006", "ForemanMackey2013"),
+    ),
+    Method(
+        name="ensemble_slice",
+        summary=(
+            "ensemble slice sampler (NumPyro): exact, without gradients; up to some 10 parameters"
+        ),
+        options=SliceOptions,
+        run=run_slice,
+        aliases=("zeus",),
+        citations=("KaramanisBeutler2021", "Karamanis2021"),
     ),
 )

@@ -12,10 +12,11 @@ from jax import Array
 
 from tengri_ppl.inference.chains import Progress
 from tengri_ppl.inference.hamiltonian import HMCOptions
+from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
-from tengri_ppl.inference.whitened import Kernel, LogDensity, Transition, run_whitened
+from tengri_ppl.inference.whitened import run_whitened
 
 __all__ = ["MCLMCOptions", "run_mclmc"]
 
@@ -72,9 +73,7 @@ class _MCLMC(Kernel):
             integration_steps_params=(n_steps,),
         )
         evaluations = _GRADIENTS * info.num_integration_steps
-        return state, Transition(
-            state.logdensity, info.acceptance_rate, info.is_divergent, evaluations
-        )
+        return state, Transition(info.acceptance_rate, info.is_divergent, evaluations)
 
 
 def run_mclmc(

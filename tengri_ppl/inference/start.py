@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.convergence import worst_rhat_and_ess
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.laplace import curvature
 from tengri_ppl.inference.optimize import find_modes
 
-__all__ = ["Start", "dispersed_points", "start_at_mode", "start_from_draws"]
+__all__ = ["Start", "dispersed_points", "start_at_mode", "start_from_draws", "start_refined"]
 
 #: Chains start from draws this much farther from the mean than the posterior is wide.
 DISPERSION = 1.5
@@ -103,6 +105,33 @@ def start_from_draws(x: Array) -> Start:
     centred = x - x.mean(axis=0)
     covariance = centred.T @ centred / (n - 1) + _REGULARISATION * jnp.eye(dimension)
     return Start(x.mean(axis=0), jnp.linalg.cholesky(covariance))
+
+
+def start_refined(start: Start, x: np.ndarray) -> Start:
+    """Take mean and covariance of correlated draws, as far as they are known from them.
+
+    In the old whitened coordinates, both are shrunk towards zero and the identity: by D + 2 draws
+    against the effective number of draws.
+
+    Parameters
+    ----------
+    start : Start
+        Approximation so far.
+    x : ndarray, shape (chain, draw, D)
+        Draws of all chains.
+    """
+    dimension = x.shape[-1]
+    flattened = jnp.asarray(x.reshape(-1, dimension))
+    u = np.asarray(start.whitened(flattened), dtype=float).reshape(x.shape)
+    _, ess = worst_rhat_and_ess({"": u})
+    ess = max(ess, 1.0) if np.isfinite(ess) else 1.0
+    pooled = u.reshape(-1, dimension)
+    known, assumed = ess, dimension + 2.0
+    covariance = np.cov(pooled, rowvar=False).reshape(dimension, dimension)
+    covariance = (known * covariance + assumed * np.eye(dimension)) / (known + assumed)
+    mean = known / (known + assumed) * pooled.mean(axis=0)
+    factor = start.factor @ np.linalg.cholesky(covariance)
+    return Start(start.points(jnp.asarray(mean, start.mean.dtype)), factor.astype(start.mean.dtype))
 
 
 def dispersed_points(flat: FlatTarget, start: Start, key: Array, n: int) -> Array:

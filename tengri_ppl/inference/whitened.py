@@ -9,11 +9,10 @@ that suits the kernel, and, half-way through the warm-up, the whitening itself.
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,107 +21,24 @@ from blackjax.optimizers.dual_averaging import DualAveragingState, dual_averagin
 from jax import Array
 
 from tengri_ppl.inference.chains import (
-    ChainOptions,
     Chains,
     Progress,
     draw_samples,
     number_of_groups,
     run_block,
 )
-from tengri_ppl.inference.convergence import worst_rhat_and_ess
 from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential, split
+from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition, WhitenedOptions
 from tengri_ppl.inference.result import InferenceResult
-from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
+from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode, start_refined
 from tengri_ppl.inference.target import Model, Target, site_values
 
-__all__ = ["Kernel", "LogDensity", "Transition", "WhitenedOptions", "run_whitened"]
+__all__ = ["first_states", "run_whitened", "whitened_log_density"]
 
-#: Log-density at one point u (D,), -inf where it is not finite.
-LogDensity = Callable[[Array], Array]
+#: Adapts chains that stand at their start points; returns the whitening that they end with.
+WarmUp = Callable[[Chains, Kernel, FlatTarget, Start, WhitenedOptions, Array], Start]
 
 _update_step_size = dual_averaging()[1]
-
-
-@dataclass(frozen=True)
-class WhitenedOptions(ChainOptions):
-    """Options of the kernels in whitened coordinates, beside those of :class:`ChainOptions`.
-
-    Attributes
-    ----------
-    n_warmup : int
-        Adaptation steps per chain: one half each before and after the coordinates are whitened
-        anew.
-    thinning : int
-        Transitions of the kernel per draw.
-    """
-
-    n_warmup: int = 400
-    thinning: int = 1
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        super().__post_init__()
-        self._expect_at_least(1, "thinning")
-
-
-class Transition(NamedTuple):
-    """What a kernel says of one transition of a chain, or of each walker of an ensemble.
-
-    Attributes
-    ----------
-    log_density : Array
-        At the new point.
-    acceptance_rate : Array
-        Probability of acceptance, which the step size is adapted to.
-    diverging : Array
-        Whether the trajectory left what the integrator can follow.
-    n_steps : Array
-        Evaluations of the density or its gradient.
-    """
-
-    log_density: Array
-    acceptance_rate: Array
-    diverging: Array
-    n_steps: Array
-
-
-class Kernel(ABC):
-    """A transition that leaves the posterior invariant; hashable, for it is compiled in.
-
-    Attributes
-    ----------
-    name : str
-        Registered name of the engine.
-    n_walkers : int
-        Points that move together: 1, or the size of an ensemble, whose points have a leading axis.
-    min_dimension : int
-        Fewer coordinates are made up by independent standard normal ones, which are not recorded.
-    target_acceptance : float or None
-        Acceptance to adapt the step size to; None for kernels without one.
-    """
-
-    name: ClassVar[str]
-    n_walkers: int = 1
-    min_dimension: int = 1
-    target_acceptance: float | None
-
-    def initial_step_size(self, dimension: int) -> float:
-        """Return where the adaptation begins."""
-        return 1.0
-
-    def position(self, state: Any) -> Array:
-        """Return u."""
-        return state.position
-
-    @abstractmethod
-    def init(self, u: Array, key: Array, log_density: LogDensity) -> Any:
-        """Return the state at u."""
-
-    @abstractmethod
-    def step(
-        self, key: Array, state: Any, log_density: LogDensity, step_size: Array, adapt: Array
-    ) -> tuple[Any, Transition]:
-        """Make one transition; ``adapt`` says whether this is warm-up."""
 
 
 class _Chain(NamedTuple):
@@ -134,9 +50,11 @@ class _Chain(NamedTuple):
     last: Transition
 
 
-def _log_density(
+def whitened_log_density(
     model: Model, layout: Layout, start: Start, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> LogDensity:
+    """Return the log-density as a function of whitened coordinates, auxiliary ones included."""
+
     def log_density(u: Array) -> Array:
         u, auxiliary = _parts(start, u)
         energy = flat_potential(model, layout, start.points(u), args, kwargs)
@@ -159,7 +77,7 @@ def _energy(auxiliary: Array) -> Array:
 def _first_transition(kernel: Kernel) -> Transition:
     shape = () if kernel.n_walkers == 1 else (kernel.n_walkers,)
     zero = jnp.zeros(shape)
-    return Transition(zero, zero, jnp.zeros(shape, bool), jnp.zeros(shape, int))
+    return Transition(zero, jnp.zeros(shape, bool), jnp.zeros(shape, int))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -174,7 +92,7 @@ def _begin(
     kwargs: dict[str, Any],
 ) -> _Chain:
     """States of a group of chains at u (n, D), or of ensembles at u (n, walker, D)."""
-    log_density = _log_density(model, layout, start, args, kwargs)
+    log_density = whitened_log_density(model, layout, start, args, kwargs)
     first_step = jnp.asarray(kernel.initial_step_size(u.shape[-1]), dtype=u.dtype)
     # as dual_averaging()'s own init, with arrays in place of Python numbers
     log_step, zero = jnp.log(first_step), jnp.zeros_like(first_step)
@@ -202,7 +120,7 @@ def _advance(
     kwargs: dict[str, Any],
 ) -> tuple[_Chain, Any]:
     """Advance a group of chains by ``n`` draws of ``thinning`` transitions each."""
-    log_density = _log_density(model, layout, start, args, kwargs)
+    log_density = whitened_log_density(model, layout, start, args, kwargs)
 
     def step(chain: _Chain) -> _Chain:
         chain = chain._replace(last=_first_transition(kernel))
@@ -215,7 +133,9 @@ def _advance(
         u, auxiliary = _parts(start, jax.vmap(kernel.position)(chains.state))
         x = start.points(u).reshape(-1, u.shape[-1])
         values = jax.vmap(lambda x: site_values(model, args, kwargs, split(layout, x)))(x)
-        stats = _statistics(kernel, chains, adapt, _energy(auxiliary))
+        lp = jax.vmap(lambda state: kernel.log_density(state, log_density))(chains.state)
+        stats = {"lp": lp + _energy(auxiliary), **_statistics(kernel, chains, adapt)}
+        stats = {name: value.reshape(-1) for name, value in stats.items()}
         return {"samples": values, "stats": stats, "x": {"": x}}
 
     return run_block(jax.vmap(step), record, chains, n)
@@ -227,14 +147,13 @@ def _transition(kernel: Kernel, log_density: LogDensity, adapt: Array, chain: _C
     state, info = kernel.step(
         key_step, chain.state, log_density, _step_size(chain.tuning, adapt), adapt
     )
-    tuning = chain.tuning
+    rate, tuning = jnp.nan_to_num(info.acceptance_rate), chain.tuning
     if kernel.target_acceptance is not None:
-        error = kernel.target_acceptance - jnp.nan_to_num(jnp.mean(info.acceptance_rate))
+        error = kernel.target_acceptance - rate
         updated = _update_step_size(tuning, error)
         tuning = jax.tree.map(lambda new, old: jnp.where(adapt, new, old), updated, tuning)
     last = Transition(
-        info.log_density,
-        chain.last.acceptance_rate + info.acceptance_rate,
+        chain.last.acceptance_rate + rate,
         chain.last.diverging | info.diverging,
         chain.last.n_steps + info.n_steps,
     )
@@ -245,17 +164,16 @@ def _step_size(tuning: DualAveragingState, adapt: Array) -> Array:
     return jnp.exp(jnp.where(adapt, tuning.log_x, tuning.log_x_avg))
 
 
-def _statistics(kernel: Kernel, chains: _Chain, adapt: Array, auxiliary: Array) -> dict[str, Array]:
+def _statistics(kernel: Kernel, chains: _Chain, adapt: Array) -> dict[str, Array]:
     last = chains.last
     stats = {
-        "lp": last.log_density + auxiliary,
         "acceptance_rate": last.acceptance_rate,
         "diverging": last.diverging,
         "n_steps": last.n_steps,
     }
     if kernel.target_acceptance is not None:
         stats["step_size"] = _step_size(chains.tuning, adapt)
-    return {name: value.reshape(-1) for name, value in stats.items()}
+    return stats
 
 
 def run_whitened(
@@ -266,6 +184,7 @@ def run_whitened(
     *,
     start: Start | None = None,
     progress: Progress | None = None,
+    warm_up: WarmUp | None = None,
 ) -> InferenceResult:
     """Sample a target with chains of a kernel in whitened coordinates.
 
@@ -278,32 +197,26 @@ def run_whitened(
     key : Array
         Random key.
     options : WhitenedOptions
-        Lengths and numbers. Kernels of ensembles have ``num_chains / n_walkers`` ensembles.
+        Lengths and numbers. Of a kernel of ensembles, ``num_chains`` is the number of ensembles;
+        each walker is a chain of the result.
     start : Start, optional
         Approximation of the posterior from which whitening and chains start; by default the modes.
     progress : callable, optional
         Called after every block of iterations.
+    warm_up : callable, optional
+        (chains, kernel, posterior, whitening, options, key) -> whitening: adapts the chains; by
+        default their step sizes, each by itself.
     """
     begin = time.perf_counter()
     flat = FlatTarget(target)
     key_start, key_points, key_first, key_second = jax.random.split(key, 4)
     if start is None:
         start = start_at_mode(flat, key_start)
-    x = dispersed_points(flat, start, key_points, options.num_chains)
+    x = dispersed_points(flat, start, key_points, options.num_chains * kernel.n_walkers)
     start = Start(start.mean, start.factor)
-    states = _states(kernel, flat, start, x, key_first)
-    with Chains(states, progress) as chains:
-        half = options.n_warmup // 2
-        warmup = _program(kernel, flat, start, options, adapt=True)
-        chains.compile(warmup)
-        chains.advance(warmup, "warmup", 0, half // 2, options.n_warmup)
-        window = chains.advance(warmup, "warmup", half // 2, half, options.n_warmup)
-        start = _whitened_anew(start, window["x"][""])
-        chains.states = _states(kernel, flat, start, window["x"][""][:, -1], key_second)
-        warmup = _program(kernel, flat, start, options, adapt=True)
-        chains.advance(warmup, "warmup", half, options.n_warmup, options.n_warmup)
-        _share_step_size(chains)
-        draws = draw_samples(chains, _program(kernel, flat, start, options, adapt=False), options)
+    with Chains(first_states(kernel, flat, start, x, key_first), progress) as chains:
+        start = (warm_up or _adapt_step_sizes)(chains, kernel, flat, start, options, key_second)
+        draws = draw_samples(chains, _program(kernel, flat, start, options), options)
     return InferenceResult(
         method=kernel.name,
         samples=draws["samples"],
@@ -314,7 +227,31 @@ def run_whitened(
     )
 
 
-def _states(kernel: Kernel, flat: FlatTarget, start: Start, x: Any, key: Array) -> list[_Chain]:
+def _adapt_step_sizes(
+    chains: Chains,
+    kernel: Kernel,
+    flat: FlatTarget,
+    start: Start,
+    options: WhitenedOptions,
+    key: Array,
+) -> Start:
+    """Adapt step size, whitening and step size again; return the new whitening."""
+    half, total = options.n_warmup // 2, options.n_warmup
+    program = _program(kernel, flat, start, options, adapt=True)
+    chains.compile(program)
+    chains.advance(program, "warmup", 0, half // 2, total)
+    x = chains.advance(program, "warmup", half // 2, half, total)["x"][""]
+    start = start_refined(start, x)
+    chains.states = first_states(kernel, flat, start, x[:, -1], key)
+    program = _program(kernel, flat, start, options, adapt=True)
+    chains.advance(program, "warmup", half, total, total)
+    _share_step_size(chains)
+    return start
+
+
+def first_states(
+    kernel: Kernel, flat: FlatTarget, start: Start, x: Any, key: Array
+) -> list[_Chain]:
     """States of all groups of chains, or ensembles, at points x (n, D)."""
     key, key_auxiliary = jax.random.split(key)
     u = start.whitened(jnp.asarray(x))
@@ -332,7 +269,12 @@ def _states(kernel: Kernel, flat: FlatTarget, start: Start, x: Any, key: Array) 
 
 
 def _program(
-    kernel: Kernel, flat: FlatTarget, start: Start, options: WhitenedOptions, *, adapt: bool
+    kernel: Kernel,
+    flat: FlatTarget,
+    start: Start,
+    options: WhitenedOptions,
+    *,
+    adapt: bool = False,
 ) -> Callable[[_Chain, int], tuple[_Chain, Any]]:
     def program(chains: _Chain, n: int) -> tuple[_Chain, Any]:
         return _advance(
@@ -348,26 +290,6 @@ def _program(
         )
 
     return program
-
-
-def _whitened_anew(start: Start, x: np.ndarray) -> Start:
-    """Take mean and covariance of pooled draws x (chain, draw, D), as far as they are known.
-
-    In the old coordinates, the covariance is shrunk towards the identity by as many draws as there
-    are coordinates, two at least, against the effective number of draws.
-    """
-    dimension = x.shape[-1]
-    flattened = jnp.asarray(x.reshape(-1, dimension))
-    u = np.asarray(start.whitened(flattened), dtype=float).reshape(x.shape)
-    _, ess = worst_rhat_and_ess({"": u})
-    ess = max(ess, 1.0) if np.isfinite(ess) else 1.0
-    pooled = u.reshape(-1, dimension)
-    known, assumed = ess, dimension + 2.0
-    covariance = np.cov(pooled, rowvar=False).reshape(dimension, dimension)
-    covariance = (known * covariance + assumed * np.eye(dimension)) / (known + assumed)
-    mean = known / (known + assumed) * pooled.mean(axis=0)
-    factor = start.factor @ np.linalg.cholesky(covariance)
-    return Start(start.points(jnp.asarray(mean, start.mean.dtype)), factor.astype(start.mean.dtype))
 
 
 def _share_step_size(chains: Chains) -> None:

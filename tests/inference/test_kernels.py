@@ -15,9 +15,8 @@ from tengri_ppl.inference.barker import BarkerOptions
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.hamiltonian import GHMCOptions, HMCOptions, run_dynamic_hmc, run_ghmc
 from tengri_ppl.inference.mclmc import MCLMCOptions, run_mclmc
-from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
+from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode, start_refined
 from tengri_ppl.inference.target import Target
-from tengri_ppl.inference.whitened import _whitened_anew
 from tengri_ppl.runtime.compilation import count_compilations
 
 
@@ -89,11 +88,11 @@ def test_draws_whiten_the_coordinates_anew():
     covariance = np.array([[4.0, 1.9], [1.9, 1.0]])
     draws = rng.multivariate_normal([1.0, -2.0], covariance, size=(4, 2000))
     old = Start(jnp.zeros(2), jnp.eye(2))
-    new = _whitened_anew(old, draws)
+    new = start_refined(old, draws)
     np.testing.assert_allclose(new.mean, [1.0, -2.0], atol=0.1)
     np.testing.assert_allclose(new.covariance, covariance, rtol=0.08)
     # chains that stand still say nothing: then the old coordinates stay
-    still = _whitened_anew(old, np.ones((4, 100, 2)) * rng.normal(size=(4, 1, 2)))
+    still = start_refined(old, np.ones((4, 100, 2)) * rng.normal(size=(4, 1, 2)))
     assert np.all(np.linalg.eigvalsh(still.covariance) > 0.5)
 
 
