@@ -18,6 +18,7 @@ from tengri_ppl.physics.ssp import SSPData, load_ssp_data
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
 from tengri_ppl.workflows.fitter import Fitter
+from tengri_ppl.workflows.infer import infer
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "enable_persistent_cache",
     "enable_x64",
     "galaxy_model",
+    "infer",
     "inference",
     "list_filters",
     "list_methods",

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.importance import (
     ImportanceOptions,
@@ -20,7 +21,7 @@ from tengri_ppl.inference.importance import (
 )
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.result import InferenceResult
-from tengri_ppl.inference.start import start_from_draws
+from tengri_ppl.inference.start import Start, start_from_draws
 from tengri_ppl.inference.target import Target
 
 __all__ = ["AutoOptions", "run_auto"]
@@ -59,6 +60,7 @@ def run_auto(
     key: Array,
     options: AutoOptions | None = None,
     *,
+    start: Start | None = None,
     progress: Any = None,
 ) -> InferenceResult:
     """Sample a target by importance sampling if its diagnostics are good, else by NUTS.
@@ -76,10 +78,12 @@ def run_auto(
         Random key.
     options : AutoOptions, optional
         Defaults are documented there.
+    start : Start, optional
+        Search for modes around this approximation; else from dispersed points.
     progress : callable, optional
         Passed on to the engines.
     """
-    start = time.perf_counter()
+    begin = time.perf_counter()
     options = options or AutoOptions()
     flat = FlatTarget(target)
     key_init, key_run, key_draw, key_nuts = jax.random.split(key, 4)
@@ -88,18 +92,18 @@ def run_auto(
         settings = ImportanceOptions(
             n_samples=options.n_samples, min_ess=options.min_ess, max_rounds=options.max_rounds
         )
-        points = flat.flatten(target.initial(key_init, settings.n_modes))
+        points = search_points(flat, key_init, settings.n_modes, start)
         draws = adapt_proposal(flat, key_run, first_proposal(flat, points), settings, progress)
         note = f"importance sampling: k-hat {draws.pareto_k:.2f}, {draws.ess:.0f} effective draws"
         if draws.good(options.min_ess):
             result = as_result(flat, draws, key_draw, settings, 0.0)
-            return _finished(result, options, note, start)
+            return _finished(result, options, note, begin)
     result = _sample_chains(target, flat, draws, key_nuts, options, progress)
-    return _finished(result, options, f"{note}; went on to mcmc_nuts", start)
+    return _finished(result, options, f"{note}; went on to mcmc_nuts", begin)
 
 
 def _finished(
-    result: InferenceResult, options: AutoOptions, note: str, start: float
+    result: InferenceResult, options: AutoOptions, note: str, begin: float
 ) -> InferenceResult:
     """Put name, options and history of the run on the result."""
     return replace(
@@ -107,7 +111,7 @@ def _finished(
         method=f"auto ({result.method})",
         settings=asdict(options),
         notes=(note, *result.notes),
-        wall_time_s=time.perf_counter() - start,
+        wall_time_s=time.perf_counter() - begin,
     )
 
 

@@ -9,7 +9,6 @@ Statistics 39, 798), and the tail of the weights is smoothed (Vehtari et al. 202
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -18,15 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import logsumexp
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.laplace import Curvature, curvature
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.optimize import find_modes
 from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_weights
 from tengri_ppl.inference.result import InferenceResult
+from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 
 __all__ = ["ImportanceOptions", "WeightedDraws", "adapt_proposal", "run_importance"]
@@ -198,63 +198,89 @@ def adapt_proposal(
     progress : callable, optional
         Called after every round.
     """
-    n, rounds = options.n_batch, options.max_rounds
-    # fixed shapes: rounds to come are points without weight, so that nothing is compiled anew
-    x = jnp.zeros((rounds * n, flat.dimension))
-    density = jnp.full(rounds * n, -jnp.inf)
-    drawn: list[StudentTMixture] = []
-    for i, round_key in enumerate(jax.random.split(key, rounds)):
-        here = slice(i * n, (i + 1) * n)
-        batch = _propose(proposal, round_key, n)
-        x = x.at[here].set(batch)
-        density = density.at[here].set(flat.log_density(batch))
-        drawn.append(proposal)
-        log_proposal = _deterministic_mixture(drawn, x, rounds)
-        log_weight = density - log_proposal
-        draws = _weighted(x, density, log_weight, (i + 1) * n, proposal)
+    record = _Record()
+    for i, round_key in enumerate(jax.random.split(key, options.max_rounds)):
+        x = _propose(proposal, round_key, options.n_batch)
+        record.add(proposal, x, flat.log_density(x))
+        draws = record.weighted()
         if progress is not None:
-            progress("rounds", i + 1, rounds, 0)
+            progress("rounds", i + 1, options.max_rounds, 0)
         if i > 0 and draws.good(options.min_ess):
             break
-        proposal = _refit(proposal, x, _tempered(log_weight, options.min_ess))
+        # fixed shapes: rounds to come are points without weight, so that nothing is compiled anew
+        log_weight = _tempered(record.log_weight, options.min_ess)
+        proposal = _refit(
+            proposal,
+            _filled(draws.x, options.max_rounds * options.n_batch, 0.0),
+            _filled(log_weight, options.max_rounds * options.n_batch, -np.inf),
+        )
     return draws
 
 
-def _deterministic_mixture(drawn: list[StudentTMixture], x: Array, rounds: int) -> Array:
-    """Log-density of the mixture of all proposals so far at all points."""
-    parts = [_mixture_density(proposal, x) for proposal in drawn]
-    return logsumexp(jnp.stack(parts), axis=0) - jnp.log(len(parts))
+def _filled(values: np.ndarray, n: int, value: float) -> Array:
+    """Append rows of one value up to a length."""
+    width = ((0, n - len(values)), *((0, 0) for _ in values.shape[1:]))
+    return jnp.asarray(np.pad(values, width, constant_values=value), dtype=float)
 
 
-def _tempered(log_weight: Array, min_ess: float) -> Array:
+class _Record:
+    """All batches so far, weighted by the mixture of all proposals."""
+
+    def __init__(self) -> None:
+        self._proposals: list[StudentTMixture] = []
+        self._x: list[Array] = []
+        self._density: list[np.ndarray] = []
+        #: log-density of proposal i at batch j
+        self._log_q: list[list[np.ndarray]] = []
+
+    def add(self, proposal: StudentTMixture, x: Array, log_density: Array) -> None:
+        """Add a batch, drawn from a new proposal."""
+        for earlier, row in zip(self._proposals, self._log_q, strict=True):
+            row.append(np.asarray(_mixture_density(earlier, x), dtype=float))
+        self._x.append(x)
+        self._proposals.append(proposal)
+        self._density.append(np.asarray(log_density, dtype=float))
+        everywhere = [np.asarray(_mixture_density(proposal, y), dtype=float) for y in self._x]
+        self._log_q.append(everywhere)
+
+    @property
+    def log_density(self) -> np.ndarray:
+        """Log-posterior at all points, (n,)."""
+        return np.concatenate(self._density)
+
+    @property
+    def log_weight(self) -> np.ndarray:
+        """Deterministic mixture weights of all points, (n,)."""
+        rows = np.stack([np.concatenate(row) for row in self._log_q])
+        return self.log_density - (np.logaddexp.reduce(rows, axis=0) - np.log(len(rows)))
+
+    def weighted(self) -> WeightedDraws:
+        """Smooth the weights and sum them up."""
+        raw = self.log_weight
+        n = raw.size
+        smoothed, k = smooth_weights(raw)
+        peak = np.max(raw, initial=np.finfo(float).min)
+        return WeightedDraws(
+            x=np.concatenate([np.asarray(x) for x in self._x]),
+            log_weight=smoothed,
+            log_density=self.log_density,
+            pareto_k=k,
+            ess=effective_draws(smoothed),
+            log_evidence=float(peak + np.log(np.mean(np.exp(raw - peak)))),
+            log_evidence_error=float(np.std(n * np.exp(smoothed)) / np.sqrt(n)),
+            n_evaluations=n,
+            proposal=self._proposals[-1],
+        )
+
+
+def _tempered(log_weight: np.ndarray, min_ess: float) -> np.ndarray:
     """Flatten weights of which a few dominate, so that a refit does not collapse onto them."""
-    finite = np.asarray(log_weight, dtype=float)
     for power in (1.0, 0.7, 0.5, 0.3, 0.2, 0.1):
-        tempered = power * finite
+        tempered = power * log_weight
         weight = np.exp(tempered - np.max(tempered))
         if weight.sum() ** 2 / np.sum(weight**2) >= 0.3 * min_ess:
             break
-    return jnp.asarray(tempered)
-
-
-def _weighted(
-    x: Array, density: Array, log_weight: Array, n: int, proposal: StudentTMixture
-) -> WeightedDraws:
-    """Smooth the weights of the first ``n`` points and sum them up."""
-    raw = np.asarray(log_weight[:n], dtype=float)
-    smoothed, k = smooth_weights(raw)
-    peak = np.max(raw, initial=np.finfo(float).min)
-    return WeightedDraws(
-        x=np.asarray(x[:n]),
-        log_weight=smoothed,
-        log_density=np.asarray(density[:n]),
-        pareto_k=k,
-        ess=effective_draws(smoothed),
-        log_evidence=float(peak + np.log(np.mean(np.exp(raw - peak)))),
-        log_evidence_error=float(np.std(n * np.exp(smoothed)) / np.sqrt(n)),
-        n_evaluations=n,
-        proposal=proposal,
-    )
+    return tempered
 
 
 def run_importance(
@@ -262,7 +288,7 @@ def run_importance(
     key: Array,
     options: ImportanceOptions | None = None,
     *,
-    init: Mapping[str, Array] | None = None,
+    start: Start | None = None,
     progress: Any = None,
 ) -> InferenceResult:
     """Sample a target by adaptive importance sampling; see the module.
@@ -275,20 +301,18 @@ def run_importance(
         Random key.
     options : ImportanceOptions, optional
         Defaults are documented there.
-    init : mapping, optional
-        Start points of the search for modes, z with a leading axis of any length; by default
-        ``n_modes`` dispersed ones.
+    start : Start, optional
+        Search for modes around this approximation; else from ``n_modes`` dispersed points.
     progress : callable, optional
         Called after every round.
     """
-    start = time.perf_counter()
+    begin = time.perf_counter()
     options = options or ImportanceOptions()
     key_init, key_run, key_draw = jax.random.split(key, 3)
     flat = FlatTarget(target)
-    points = target.initial(key_init, options.n_modes) if init is None else init
-    proposal = first_proposal(flat, flat.flatten(points))
+    proposal = first_proposal(flat, search_points(flat, key_init, options.n_modes, start))
     draws = adapt_proposal(flat, key_run, proposal, options, progress)
-    return as_result(flat, draws, key_draw, options, time.perf_counter() - start)
+    return as_result(flat, draws, key_draw, options, time.perf_counter() - begin)
 
 
 def as_result(

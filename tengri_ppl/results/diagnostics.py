@@ -14,7 +14,7 @@ from tengri_ppl.inference.modes import MAX_DECREMENT
 from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.results.variables import chain_draws, free_parameters
 
-__all__ = ["Convergence", "convergence", "effective_sample_sizes"]
+__all__ = ["Convergence", "autocorrelations", "convergence", "effective_sample_sizes", "rhats"]
 
 #: A chain of which a larger share of draws repeats the one before is frozen.
 _FROZEN_SHARE = 0.95
@@ -101,7 +101,7 @@ def convergence(
         return _approximate_verdict(inference_data)
     draws = _free_draws(inference_data)
     scores = _Scores(
-        rhat=_Worst({name: rank_rhat(x) for name, x in draws.items()}, largest=True),
+        rhat=_Worst(rhats(inference_data), largest=True),
         bulk=_Worst(effective_sample_sizes(inference_data, "bulk")),
         tail=_Worst(effective_sample_sizes(inference_data, "tail")),
         divergences=_divergent_share(inference_data),
@@ -127,6 +127,17 @@ def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[st
     az = load_arviz()
     draws = _free_draws(inference_data)
     return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
+
+
+def rhats(inference_data: Any) -> dict[str, float]:
+    """Rank-normalised split R-hat of each free scalar."""
+    return {name: rank_rhat(x) for name, x in _free_draws(inference_data).items()}
+
+
+def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
+    """Autocorrelation of each free scalar at all lags, the mean over chains, (draw,)."""
+    draws = _free_draws(inference_data)
+    return {name: np.mean(load_arviz().autocorr(x), axis=0) for name, x in draws.items()}
 
 
 def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:

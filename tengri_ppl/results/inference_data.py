@@ -15,7 +15,6 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.models.amplitude import DECENTRED
 from tengri_ppl.models.coordinates import STANDARD
@@ -23,15 +22,15 @@ from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.results.datasets import SAMPLE_DIMS, make_dataset, make_inference_data
 from tengri_ppl.results.derived import DERIVED, derived_quantities
-from tengri_ppl.results.provenance import root_attributes
+from tengri_ppl.results.provenance import model_attributes, run_attributes
 
 __all__ = ["build_inference_data"]
 
 #: Draws per evaluation of the forward model, and draws of the prior.
 _CHUNK = 500
 _FLUX_UNIT = "erg/s/cm^2/Hz"
-_SAMPLE = ("chain", "draw")
 
 
 def build_inference_data(
@@ -76,7 +75,6 @@ def build_inference_data(
     ParameterError
         If the draws lack a free parameter of the model.
     """
-    az = load_arviz()
     noise, data = _as_arrays(noise), jnp.asarray(data, dtype=float)
     params = {k: np.asarray(v) for k, v in sed.spec.free_values(result.samples).items()}
     key_posterior, key_prior, key_predictive = jax.random.split(key, 3)
@@ -85,21 +83,20 @@ def build_inference_data(
     expected = _evaluate(sed, noise, data, prior, key_predictive)
     coordinates = {name: x for name, x in result.samples.items() if _is_coordinate(name)}
     units = _units(sed)
-    bands = {"band": list(sed.bands)}
+    dims, bands = {"flux": ["band"]}, {"band": list(sed.bands)}
+    cgs = {"flux": _FLUX_UNIT}
     groups = {
-        "posterior": _dataset({**params, **fitted["derived"]}, units=units),
-        "unconstrained_posterior": _dataset(coordinates),
-        "sample_stats": _dataset(result.sample_stats),
-        "log_likelihood": _dataset({"flux": fitted["log_likelihood"]}, bands),
-        "posterior_predictive": _dataset({"flux": fitted["flux"]}, bands, {"flux": _FLUX_UNIT}),
-        "prior": _dataset({**prior, **expected["derived"]}, units=units),
-        "prior_predictive": _dataset({"flux": expected["flux"]}, bands, {"flux": _FLUX_UNIT}),
+        "posterior": make_dataset({**params, **fitted["derived"]}, units=units),
+        "unconstrained_posterior": make_dataset(coordinates),
+        "sample_stats": make_dataset(result.sample_stats),
+        "log_likelihood": make_dataset({"flux": fitted["log_likelihood"]}, dims, bands),
+        "posterior_predictive": make_dataset({"flux": fitted["flux"]}, dims, bands, cgs),
+        "prior": make_dataset({**prior, **expected["derived"]}, units=units),
+        "prior_predictive": make_dataset({"flux": expected["flux"]}, dims, bands, cgs),
         **_data_groups(sed, noise, data),
     }
-    return az.InferenceData(
-        attrs=root_attributes(result, sed, key, attrs or {}),
-        **{name: group for name, group in groups.items() if group.data_vars},
-    )
+    own = model_attributes(sed) | dict(attrs or {})
+    return make_inference_data(groups, run_attributes(result, key, own))
 
 
 # -- evaluation ------------------------------------------------------------------------------------
@@ -134,7 +131,7 @@ def _evaluate(
     key: Array,
 ) -> dict[str, Any]:
     """Evaluate draws (chain, draw) chunk by chunk; the last one is filled up and cut."""
-    shape = np.shape(next(iter(params.values())))[: len(_SAMPLE)]
+    shape = np.shape(next(iter(params.values())))[: len(SAMPLE_DIMS)]
     n = int(np.prod(shape))
     n_chunk = -(-n // _CHUNK)
     flat = {k: np.resize(v, (n_chunk * _CHUNK, *v.shape[len(shape) :])) for k, v in params.items()}
@@ -158,28 +155,6 @@ def _as_arrays(noise: GaussianNoise) -> GaussianNoise:
 
 
 # -- groups ----------------------------------------------------------------------------------------
-
-
-def _dataset(
-    values: Mapping[str, np.ndarray],
-    extra: Mapping[str, list[str]] | None = None,
-    units: Mapping[str, str] | None = None,
-) -> Any:
-    """Make a dataset of arrays (chain, draw, ...) whose trailing axes are named by ``extra``."""
-    import xarray as xr
-
-    extra, units = extra or {}, units or {}
-    variables = {}
-    for name, value in values.items():
-        trailing = np.ndim(value) - len(_SAMPLE)
-        dims = list(extra) or [f"{name}_dim_{i}" for i in range(trailing)]
-        attrs = {"units": units[name]} if name in units else {}
-        variables[name] = ((*_SAMPLE, *dims), np.asarray(value), attrs)
-    coords: dict[str, Any] = dict(extra)
-    if variables:
-        n_chain, n_draw = np.shape(next(iter(values.values())))[:2]
-        coords |= {"chain": np.arange(n_chain), "draw": np.arange(n_draw)}
-    return xr.Dataset(variables, coords=coords)
 
 
 def _data_groups(sed: SEDModel, noise: GaussianNoise, data: Array) -> dict[str, Any]:

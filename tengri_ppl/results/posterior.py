@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
+from jax import Array
 
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import DataError, ParameterError, suggest
+from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.results import diagnostics
 from tengri_ppl.results.derived import linear_quantities
 from tengri_ppl.results.diagnostics import Convergence
+from tengri_ppl.results.marginals import Validation, compare_marginals, marginal_priors
 from tengri_ppl.results.provenance import check_model
 from tengri_ppl.results.storage import read_inference_data, write_inference_data
 from tengri_ppl.results.variables import (
@@ -33,7 +37,7 @@ __all__ = ["Posterior"]
 
 
 class Posterior:
-    """Result of a fit of one galaxy.
+    """Result of a fit of one galaxy, or of any other model.
 
     Everything that was computed is in `inference_data`, which all of ArviZ works on; the methods
     here are short cuts for what is asked most often.
@@ -43,7 +47,10 @@ class Posterior:
     inference_data : arviz.InferenceData
         As `build_inference_data` makes it; at least a group ``posterior``.
     model : SEDModel, optional
-        The model that was fitted; `plot_sed` and `plot_sfh` need it.
+        The model of a galaxy that was fitted; `plot_sed` and `plot_sfh` need it.
+    rerun : callable, optional
+        ``rerun(method=..., key=..., init_from=..., **options)`` fits the same data again; `refine`
+        and `validate` need it.
 
     Raises
     ------
@@ -52,13 +59,19 @@ class Posterior:
         that the posterior was made with.
     """
 
-    def __init__(self, inference_data: Any, model: SEDModel | None = None) -> None:
+    def __init__(
+        self,
+        inference_data: Any,
+        model: SEDModel | None = None,
+        rerun: Callable[..., Posterior] | None = None,
+    ) -> None:
         if "posterior" not in inference_data.groups():
             raise DataError("the InferenceData has no group 'posterior', so there is no result")
         if model is not None:
             check_model(inference_data.attrs, model)
         self.inference_data = inference_data
         self.model = model
+        self._rerun = rerun
 
     def __repr__(self) -> str:
         """Return the method, the size and the verdict on convergence."""
@@ -84,6 +97,32 @@ class Posterior:
     def samples(self) -> dict[str, np.ndarray]:
         """Draws of the free parameters with the chains joined: name -> (chain * draw, ...)."""
         return flat_draws(self.inference_data, free_parameters(self.inference_data))
+
+    @property
+    def start_values(self) -> dict[str, np.ndarray]:
+        """Draws of everything that an engine may start from, (chain * draw, ...) each.
+
+        The free parameters, and the coordinates that were sampled in their place.
+        """
+        data = self.inference_data
+        coordinates = getattr(data, "unconstrained_posterior", {})
+        values = {**data.posterior, **{name: coordinates[name] for name in coordinates}}
+        return {str(n): x.values.reshape(-1, *x.shape[2:]) for n, x in values.items()}
+
+    @property
+    def log_evidence(self) -> float:
+        """Natural logarithm of the evidence, NaN for engines that don't estimate it."""
+        return float(self.inference_data.attrs.get("log_evidence", np.nan))
+
+    @property
+    def log_evidence_error(self) -> float:
+        """Standard error of `log_evidence`, NaN where there is none."""
+        return float(self.inference_data.attrs.get("log_evidence_error", np.nan))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the engine says about the run: what was tried, and why it moved on."""
+        return tuple(filter(None, str(self.inference_data.attrs.get("notes", "")).split("\n")))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -160,6 +199,83 @@ class Posterior:
     def effective_sample_size(self) -> dict[str, float]:
         """Bulk effective sample size of each free parameter, and of each element of a vector."""
         return diagnostics.effective_sample_sizes(self.inference_data)
+
+    def rhat(self) -> dict[str, float]:
+        """Rank-normalised split R-hat of each free parameter, and of each element of a vector."""
+        return diagnostics.rhats(self.inference_data)
+
+    def autocorrelation(self) -> dict[str, np.ndarray]:
+        """Autocorrelation of each free parameter at lags 0, 1, ..., the mean over chains."""
+        return diagnostics.autocorrelations(self.inference_data)
+
+    # -- more of it --------------------------------------------------------------------------------
+
+    def resample(self, key: Array, n: int = 1) -> dict[str, np.ndarray]:
+        """Draw from the draws, with replacement: name -> (n, ...)."""
+        size = len(next(iter(self.samples.values())))
+        index = np.asarray(jax.random.randint(key, (n,), 0, size))
+        return {name: x[index] for name, x in self.samples.items()}
+
+    def refine(
+        self, method: str = "mcmc_nuts", key: Array | None = None, **options: Any
+    ) -> Posterior:
+        """Fit the same data again with another method, which starts from this result.
+
+        Parameters
+        ----------
+        method : str
+            Name of an engine.
+        key : Array, optional
+            Random key.
+        **options
+            Options of the engine.
+
+        Raises
+        ------
+        ParameterError
+            If the posterior comes from a file, and so can't fit again.
+        """
+        return self._need_rerun("refine")(method=method, key=key, init_from=self, **options)
+
+    def validate(
+        self,
+        method: str = "mcmc_nuts",
+        key: Array | None = None,
+        n_steps: int = 200,
+        **options: Any,
+    ) -> Validation:
+        """Check this posterior against a short run of an exact method that starts from it.
+
+        Parameters
+        ----------
+        method : str
+            An exact engine that makes chains.
+        key : Array, optional
+            Random key.
+        n_steps : int
+            Draws per chain.
+        **options
+            More options of the engine.
+        """
+        check = self.refine(method, key, n_samples=n_steps, **options)
+        return compare_marginals(self, check)
+
+    def to_param_spec(self) -> Parameters:
+        """Return priors that say what this posterior says of each parameter on its own.
+
+        A truncated normal between the smallest and the largest draw for every free parameter; a
+        fixed value where there is only one draw. Correlations are lost: to continue a fit, use
+        ``init_from=posterior``.
+        """
+        return marginal_priors(self._need_model("to_param_spec").spec, self.samples)
+
+    def _need_rerun(self, method: str) -> Callable[..., Posterior]:
+        if self._rerun is None:
+            raise ParameterError(
+                f"{method} fits the data again, and this posterior does not have them: it was "
+                "loaded from a file. Run Fitter(...).run(..., init_from=posterior)"
+            )
+        return self._rerun
 
     # -- figures -----------------------------------------------------------------------------------
 

@@ -17,13 +17,13 @@ from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.physics.component import Component
 
-__all__ = ["check_model", "root_attributes"]
+__all__ = ["check_model", "model_attributes", "run_attributes"]
 
 _PACKAGES = ("tengri-ppl", "jax", "numpyro", "arviz")
 
 
-def root_attributes(
-    result: InferenceResult, sed: SEDModel, key: Array, extra: Mapping[str, Any]
+def run_attributes(
+    result: InferenceResult, key: Array, extra: Mapping[str, Any]
 ) -> dict[str, str | int | float]:
     """Collect the attributes of a posterior; those in ``extra`` win.
 
@@ -39,7 +39,6 @@ def root_attributes(
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "predictive_key": jax.random.key_data(key).tolist(),
         **{f"{name.replace('-', '_')}_version": _version(name) for name in _PACKAGES},
-        **_model_attributes(sed),
         **result.diagnostics,
         "notes": "\n".join(result.notes) or None,
         **extra,
@@ -47,7 +46,8 @@ def root_attributes(
     return {name: _plain(value) for name, value in attributes.items() if value is not None}
 
 
-def _model_attributes(sed: SEDModel) -> dict[str, str]:
+def model_attributes(sed: SEDModel) -> dict[str, str]:
+    """Return what :func:`check_model` checks, as JSON."""
     fixed = {name: np.asarray(value).tolist() for name, value in sed.spec.fixed.items()}
     return {
         "model_free": json.dumps(sed.spec.free_params),

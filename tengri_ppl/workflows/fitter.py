@@ -12,7 +12,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.inference.registry import get_method, make_options
+from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.run import run_method
 from tengri_ppl.inference.target import Target
 from tengri_ppl.models.galaxy import sampling_model
 from tengri_ppl.models.sed import SEDModel
@@ -97,6 +98,7 @@ class Fitter:
         method: str = "mcmc_nuts",
         key: Array | None = None,
         *,
+        init_from: Posterior | None = None,
         progress: bool = False,
         verbose: bool = False,
         **options: Any,
@@ -109,6 +111,8 @@ class Fitter:
             Name of an engine; see :func:`tengri_ppl.list_methods`.
         key : Array, optional
             Random key; ``jax.random.key(42)`` by default.
+        init_from : Posterior, optional
+            An earlier result for the same model and data, from which the engine starts.
         progress : bool
             Show a progress bar on standard error.
         verbose : bool
@@ -124,12 +128,13 @@ class Fitter:
         """
         start = time.perf_counter()
         key = jax.random.key(42) if key is None else key
-        engine = get_method(method)
-        settings = make_options(engine, options)
         key_run, key_predict = jax.random.split(key)
         target = Target(sampling_model, (self.model, self.noise, self.data))
-        with progress_bar(engine.name, enabled=progress) as report:
-            result = engine.run(target, key_run, settings, progress=report)
+        init = None if init_from is None else init_from.start_values
+        with progress_bar(get_method(method).name, enabled=progress) as report:
+            result = run_method(
+                target, method, key_run, init=init, progress=report, options=options
+            )
         attrs = {
             **self.model.provenance,
             "seed": jax.random.key_data(key).tolist(),
@@ -139,7 +144,7 @@ class Fitter:
             result, self.model, self.noise, self.data, key=key_predict, attrs=attrs
         )
         idata.attrs["wall_time_s"] = time.perf_counter() - start
-        posterior = Posterior(idata, model=self.model)
+        posterior = Posterior(idata, model=self.model, rerun=self.run)
         if verbose:
             print(posterior.convergence().message)
         return posterior

@@ -1,0 +1,174 @@
+"""What a model says of its data at draws of the posterior: log-likelihoods and replications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import Unit
+
+from tengri_ppl.inference.target import Model, Target, site_values
+
+__all__ = ["evaluate_data", "observed_values", "prior_draws", "site_dimensions"]
+
+#: Draws per evaluation of the model.
+_CHUNK = 500
+
+Trace = dict[str, Any]
+
+
+def _is_data(site: Mapping[str, Any]) -> bool:
+    """Tell data from latent sites and from ``numpyro.factor``."""
+    observed = site["type"] == "sample" and site["is_observed"]
+    return bool(observed and not isinstance(site["fn"], Unit))
+
+
+def _traced(
+    model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], latent: Mapping[str, Array]
+) -> Trace:
+    with handlers.seed(rng_seed=jax.random.key(0)), handlers.substitute(data=dict(latent)):
+        trace: Trace = handlers.trace(model).get_trace(*args, **kwargs)
+    return trace
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate_chunk(
+    model: Model,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    latent: dict[str, Array],
+    keys: Array,
+) -> dict[str, dict[str, Array]]:
+    def one(latent: dict[str, Array], key: Array) -> dict[str, dict[str, Array]]:
+        trace = _traced(model, args, kwargs, latent)
+        sites = {name: site for name, site in trace.items() if _is_data(site)}
+        subkeys = dict(zip(sites, jax.random.split(key, max(1, len(sites))), strict=False))
+        return {
+            "log_likelihood": {n: s["fn"].log_prob(s["value"]) for n, s in sites.items()},
+            "predictive": {n: s["fn"].sample(subkeys[n]) for n, s in sites.items()},
+        }
+
+    return jax.vmap(one)(latent, keys)
+
+
+def evaluate_data(
+    target: Target, latent: Mapping[str, np.ndarray], key: Array
+) -> dict[str, dict[str, np.ndarray]]:
+    """Pointwise log-likelihood and replicated data at draws of the latent sites.
+
+    Parameters
+    ----------
+    target : Target
+        Posterior.
+    latent : mapping of str to ndarray, shape (chain, draw, ...)
+        Constrained values of all latent sites.
+    key : Array
+        Random key of the replications.
+
+    Returns
+    -------
+    dict
+        ``"log_likelihood"`` and ``"predictive"``: each observed site, (chain, draw, ...). Factors
+        are left out.
+    """
+    first = next(iter(latent.values()))
+    shape, n = first.shape[:2], first.shape[0] * first.shape[1]
+    n_chunk = -(-n // _CHUNK)
+    flat = {k: np.resize(v, (n_chunk * _CHUNK, *v.shape[2:])) for k, v in latent.items()}
+    keys = jax.random.split(key, n_chunk * _CHUNK)
+    parts = []
+    for i in range(n_chunk):
+        here = slice(i * _CHUNK, (i + 1) * _CHUNK)
+        chunk = {k: v[here] for k, v in flat.items()}
+        values = _evaluate_chunk(target.model, target.args, dict(target.kwargs), chunk, keys[here])
+        parts.append(jax.device_get(values))
+    return jax.tree.map(lambda *x: np.concatenate(x)[:n].reshape(*shape, *x[0].shape[1:]), *parts)
+
+
+def prior_draws(target: Target, key: Array, n: int = _CHUNK) -> dict[str, np.ndarray] | None:
+    """Draw all latent and deterministic sites from the prior, each (n, ...).
+
+    Returns None where a prior is improper, so that there is nothing to draw from.
+    """
+    try:
+        drawn = _prior_batch(target.model, n, key, target.args, dict(target.kwargs))
+    except NotImplementedError:
+        return None
+    return {name: np.asarray(value) for name, value in drawn.items()}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _prior_batch(
+    model: Model, n: int, key: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Array]:
+    def one(key: Array) -> dict[str, Array]:
+        with handlers.seed(rng_seed=key):
+            trace = handlers.trace(model).get_trace(*args, **kwargs)
+        return {n: site["value"] for n, site in trace.items() if _is_parameter(site)}
+
+    return jax.vmap(one)(jax.random.split(key, n))
+
+
+def _is_parameter(site: Mapping[str, Any]) -> bool:
+    latent = site["type"] == "sample" and not site["is_observed"]
+    return latent or site["type"] == "deterministic"
+
+
+def _abstract_trace(target: Target) -> Trace:
+    """Trace the model without computing; values are shapes."""
+    kept: Trace = {}
+
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept.update(_traced(target.model, args, kwargs, {}))
+
+    jax.eval_shape(run, target.args, dict(target.kwargs))
+    return kept
+
+
+def observed_values(target: Target) -> dict[str, np.ndarray]:
+    """Return the data of the model, by the names of their sites."""
+    values = _observed(target.model, target.args, dict(target.kwargs), _any_point(target))
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def _any_point(target: Target) -> dict[str, Array]:
+    return {name: jnp.zeros(site.unconstrained_shape) for name, site in target.sites.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def _observed(
+    model: Model, args: tuple[Any, ...], kwargs: dict[str, Any], z: dict[str, Array]
+) -> dict[str, Array]:
+    values = site_values(model, args, kwargs, z)
+    trace = _traced(model, args, kwargs, {name: values[name] for name in z})
+    return {name: site["value"] for name, site in trace.items() if _is_data(site)}
+
+
+def site_dimensions(target: Target) -> dict[str, list[str]]:
+    """Name the axes of every site: by their plates, and ``site_dim_i`` where there is none.
+
+    Returns
+    -------
+    dict
+        Site -> names of all its axes. A site in a plate whose value has another length there, as
+        deterministic sites may, is given no plate.
+    """
+    out = {}
+    for name, site in _abstract_trace(target).items():
+        if not (_is_data(site) or _is_parameter(site)):
+            continue
+        shape = np.shape(site["value"])
+        event = site["fn"].event_dim if site["type"] == "sample" else 0
+        dims = [f"{name}_dim_{i}" for i in range(len(shape))]
+        for frame in site["cond_indep_stack"]:
+            axis = len(shape) - event + frame.dim
+            if 0 <= axis < len(shape) and shape[axis] == frame.size:
+                dims[axis] = frame.name
+        out[name] = dims
+    return out

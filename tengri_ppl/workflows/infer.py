@@ -1,0 +1,103 @@
+"""Sample the posterior of any NumPyro model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+from jax import Array
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.run import run_method
+from tengri_ppl.inference.target import Target
+from tengri_ppl.results.model_data import build_model_data
+from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.results.progress import progress_bar
+from tengri_ppl.runtime.memory import peak_rss_bytes
+
+__all__ = ["infer"]
+
+
+def infer(
+    model: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    method: str = "auto",
+    key: Array | None = None,
+    *,
+    init_from: Posterior | None = None,
+    coords: Mapping[str, Any] | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> Posterior:
+    """Sample the posterior of any NumPyro model with any engine.
+
+    Parameters
+    ----------
+    model : callable
+        NumPyro model function. Programs are compiled once per function, so pass the same one
+        for other data of the same shapes.
+    args, kwargs
+        Its arguments, the data among them: arrays, or pytrees of arrays.
+    method : str
+        Name of an engine; see :func:`tengri_ppl.list_methods`.
+    key : Array, optional
+        Random key; ``jax.random.key(42)`` by default.
+    init_from : Posterior, optional
+        An earlier result for the same model, from which the engine starts.
+    coords : mapping, optional
+        Labels along plates, by the names of the plates.
+    progress : bool
+        Show a progress bar on standard error.
+    **options
+        Options of the engine.
+
+    Returns
+    -------
+    Posterior
+        With `Posterior.inference_data` for ArviZ.
+
+    Raises
+    ------
+    ParameterError
+        If the method, an option or a site of the model can't be treated; it says what to do.
+
+    Examples
+    --------
+    >>> def model(x, y=None):
+    ...     slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+    ...     with numpyro.plate("point", x.size):
+    ...         numpyro.sample("y", dist.Normal(slope * x, 0.1), obs=y)
+    >>> posterior = tg.infer(model, (x, y), key=jax.random.key(0))
+    """
+    begin = time.perf_counter()
+    key = jax.random.key(42) if key is None else key
+    key_run, key_data = jax.random.split(key)
+    target = Target(model, *_arguments(args, kwargs))
+    init = None if init_from is None else init_from.start_values
+    with progress_bar(get_method(method).name, enabled=progress) as report:
+        result = run_method(target, method, key_run, init=init, progress=report, options=options)
+    attrs = {"seed": jax.random.key_data(key).tolist(), "peak_rss_bytes": peak_rss_bytes()}
+    idata = build_model_data(result, target, key=key_data, coords=coords, attrs=attrs)
+    idata.attrs["wall_time_s"] = time.perf_counter() - begin
+    again = partial(infer, model, args, kwargs, coords=coords)
+    return Posterior(idata, rerun=again)
+
+
+def _arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Check that the model's arguments are where they belong."""
+    if not isinstance(args, tuple | list):
+        raise ParameterError(
+            f"args is a {type(args).__name__}; expected a tuple of the model's positional "
+            "arguments, for example args=(x, y)"
+        )
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise ParameterError(
+            f"kwargs is {kwargs!r}; expected a mapping of the model's keyword arguments. "
+            "The engine is chosen by method=..."
+        )
+    return tuple(args), dict(kwargs or {})
