@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tengri_ppl.inference.geometric import GeometricOptions, run_geovi, run_mgvi
 from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.modes import LaplaceOptions, MAPOptions, run_laplace, run_map
 from tengri_ppl.inference.pathfinder import (
@@ -46,5 +47,29 @@ APPROXIMATE = (
         run=run_multipathfinder,
         citations=("Zhang2022", "Vehtari2024"),
         exact=False,
+    ),
+    Method(
+        name="mgvi",
+        summary=(
+            "metric Gaussian variational inference, in standard coordinates: for nearly Gaussian "
+            "posteriors of many parameters"
+        ),
+        options=GeometricOptions,
+        run=run_mgvi,
+        citations=("KnollmuellerEnsslin2019",),
+        exact=False,
+        coordinates="standard",
+    ),
+    Method(
+        name="geovi",
+        summary=(
+            "geometric variational inference, in standard coordinates: as mgvi, and follows curved "
+            "posteriors"
+        ),
+        options=GeometricOptions,
+        run=run_geovi,
+        citations=("Frank2021", "KnollmuellerEnsslin2019"),
+        exact=False,
+        coordinates="standard",
     ),
 )

@@ -21,7 +21,11 @@ from tengri_ppl.inference.pareto import MAX_PARETO_K, smooth_weights
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import DISPERSION, Start
 
-__all__ = ["Approximation", "assess", "check_positive", "search_points"]
+__all__ = ["MAX_DIVERGENCE", "Approximation", "assess", "check_positive", "search_points"]
+
+#: Largest divergence that is accepted [nats]. A mean that is off by d widths has d^2/2, a width
+#: that is off by a share s about s^2.
+MAX_DIVERGENCE = 0.05
 
 
 @dataclass
@@ -32,18 +36,18 @@ class Approximation:
     ----------
     method : str
         Registered name.
-    flat : FlatTarget
-        The posterior.
+    flat : FlatTarget or StandardTarget
+        The posterior over a vector.
     options : Any
         The engine's options.
-    diagnostics, notes
+    diagnostics, notes, traces
         As in :class:`InferenceResult`; to be added to while the engine runs.
     began : float
         Start of the clock.
     """
 
     method: str
-    flat: FlatTarget
+    flat: Any
     options: Any
     diagnostics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -61,11 +65,7 @@ class Approximation:
         self.count(len(x))
         if log_q is not None:
             self.diagnostics |= assess(log_p, np.asarray(log_q, dtype=float))
-            if not (k := self.diagnostics["approximation_k"]) < MAX_PARETO_K:
-                self.notes.append(
-                    f"k-hat of the draws' importance weights is {k:.2f} (limit {MAX_PARETO_K:g}): "
-                    "the approximation is off; use method='auto' or 'mcmc_nuts'"
-                )
+            self._judge()
         values = self.flat.values(x)
         return InferenceResult(
             method=self.method,
@@ -77,6 +77,19 @@ class Approximation:
             notes=tuple(self.notes),
             traces=self.traces,
         )
+
+    def _judge(self) -> None:
+        """Say so if the approximation is off."""
+        k, divergence = (self.diagnostics[n] for n in ("approximation_k", "kl_divergence"))
+        if not k < MAX_PARETO_K:
+            reason = f"k-hat of the draws' importance weights is {k:.2f} (limit {MAX_PARETO_K:g})"
+        elif not divergence < MAX_DIVERGENCE:
+            reason = (
+                f"its divergence from the posterior is {divergence:.2f} (limit {MAX_DIVERGENCE:g})"
+            )
+        else:
+            return
+        self.notes.append(f"{reason}: the approximation is off; use method='auto' or 'mcmc_nuts'")
 
 
 def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
@@ -91,16 +104,21 @@ def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
     -------
     dict
         ``approximation_k``; ``elbo``, the mean of log p - log q; ``log_evidence`` by importance
-        sampling with ``log_evidence_error``, infinite where k-hat says that it can't be trusted.
+        sampling with ``log_evidence_error``, infinite where k-hat says that it can't be trusted;
+        ``kl_divergence`` of q from p, the difference of the two. A wide q has a good k-hat, but a
+        large divergence.
     """
     log_ratio = log_p - log_q
     smoothed, k = smooth_weights(log_ratio)
     peak = np.max(log_ratio)
     error = np.std(len(smoothed) * np.exp(smoothed)) / np.sqrt(len(smoothed))
+    elbo = float(np.mean(log_ratio))
+    log_evidence = float(peak + np.log(np.mean(np.exp(log_ratio - peak))))
     return {
         "approximation_k": k,
-        "elbo": float(np.mean(log_ratio)),
-        "log_evidence": float(peak + np.log(np.mean(np.exp(log_ratio - peak)))),
+        "elbo": elbo,
+        "kl_divergence": log_evidence - elbo,
+        "log_evidence": log_evidence,
         "log_evidence_error": float(error) if k < MAX_PARETO_K else float("inf"),
     }
 

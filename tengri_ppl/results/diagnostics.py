@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tengri_ppl._arviz import load_arviz
+from tengri_ppl.inference.approximation import MAX_DIVERGENCE
 from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
 from tengri_ppl.inference.modes import MAX_DECREMENT
 from tengri_ppl.inference.pareto import MAX_PARETO_K
@@ -158,6 +159,11 @@ def _approximate_verdict(inference_data: Any) -> Convergence:
     k, share = float(attrs["approximation_k"]), float(attrs.get("mode_share", 1.0))
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the approximation is {k:.2f} (limit {MAX_PARETO_K:g})")
+    divergence = float(attrs.get("kl_divergence", 0.0))
+    if k < MAX_PARETO_K and not divergence < MAX_DIVERGENCE:
+        problems.append(
+            f"divergence of the approximation is {divergence:.2f} (limit {MAX_DIVERGENCE:g})"
+        )
     if share < _MIN_MODE_SHARE:
         problems.append(f"other modes hold {1.0 - share:.0%} of the probability")
     n = float(inference_data.posterior.sizes["draw"] * inference_data.posterior.sizes["chain"])

@@ -15,7 +15,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.registry import get_method
 from tengri_ppl.inference.run import run_method
 from tengri_ppl.inference.target import Target
-from tengri_ppl.models.galaxy import sampling_model
+from tengri_ppl.models.galaxy import galaxy_model, sampling_model
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, clean_photometry
 from tengri_ppl.results.inference_data import build_inference_data
@@ -129,9 +129,11 @@ class Fitter:
         start = time.perf_counter()
         key = jax.random.key(42) if key is None else key
         key_run, key_predict = jax.random.split(key)
-        target = Target(sampling_model, (self.model, self.noise, self.data))
+        engine = get_method(method)
+        model = sampling_model if engine.coordinates == "sampling" else galaxy_model
+        target = Target(model, (self.model, self.noise, self.data))
         init = None if init_from is None else init_from.start_values
-        with progress_bar(get_method(method).name, enabled=progress) as report:
+        with progress_bar(engine.name, enabled=progress) as report:
             result = run_method(
                 target, method, key_run, init=init, progress=report, options=options
             )

@@ -47,18 +47,23 @@ def funnel():
         numpyro.sample("x", dist.Normal(0.0, jnp.exp(0.5 * scale)))
 
 
-def banana(y=None):
-    """A curved ridge: y = x1 + x0^2 with noise, standard normal priors."""
+RIDGE_ERROR = 0.2
+
+
+def ridge(y=None):
+    """A curved ridge: the sum of two log-normal variables is known, as with two dusty galaxies."""
     x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
-    numpyro.sample("y", dist.Normal(x[1] + x[0] ** 2, 0.3), obs=y)
+    numpyro.sample("y", dist.Normal(jnp.exp(x).sum(), RIDGE_ERROR), obs=y)
 
 
-def banana_moments(y):
-    """Means and standard deviations of :func:`banana`, by quadrature on a grid."""
-    axis = np.linspace(-5.0, 5.0, 1001)
-    x0, x1 = np.meshgrid(axis, axis, indexing="ij")
-    weight = np.exp(-0.5 * (x0**2 + x1**2 + ((y - x1 - x0**2) / 0.3) ** 2))
-    weight /= weight.sum()
-    mean = np.array([(weight * x).sum() for x in (x0, x1)])
-    square = np.array([(weight * x**2).sum() for x in (x0, x1)])
-    return mean, np.sqrt(square - mean**2)
+def ridge_moments(y):
+    """Means, standard deviations and log-evidence of :func:`ridge`, by quadrature on a grid."""
+    axis = np.linspace(-6.0, 6.0, 1601)
+    x = np.stack(np.meshgrid(axis, axis, indexing="ij"))
+    residual = (np.exp(x).sum(axis=0) - y) / RIDGE_ERROR
+    weight = np.exp(-0.5 * (x**2).sum(axis=0) - 0.5 * residual**2)
+    norm = weight.sum()
+    mean = (weight * x).sum(axis=(1, 2)) / norm
+    sd = np.sqrt((weight * x**2).sum(axis=(1, 2)) / norm - mean**2)
+    volume = (axis[1] - axis[0]) ** 2 / (2 * np.pi) ** 1.5 / RIDGE_ERROR
+    return mean, sd, np.log(norm * volume)

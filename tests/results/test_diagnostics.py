@@ -105,6 +105,9 @@ def test_an_approximation_is_judged_by_its_k_hat_and_the_modes_it_left_out():
     off = approximation(method="laplace", approximation_k=0.9)
     assert not off
     assert "k-hat of the approximation is 0.90" in off.message
+    wide = approximation(method="vi", approximation_k=0.1, kl_divergence=1.0)
+    assert not wide
+    assert "divergence of the approximation is 1.00" in wide.message
     lonely = approximation(method="laplace", approximation_k=0.1, mode_share=0.6)
     assert not lonely
     assert "other modes hold 40% of the probability" in lonely.message

@@ -1,0 +1,202 @@
+r"""A NumPyro model in standard coordinates: all latent sites are functions of standard normals.
+
+In these coordinates :math:`\xi` the prior is :math:`N(0, 1)`, whatever it is in the model, so that
+the posterior has the energy :math:`H(\xi) = -\ln L(\xi) + |\xi|^2 / 2`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro import handlers
+
+from tengri_ppl.inference.flat import Layout, split
+from tengri_ppl.inference.priors import (
+    check_latent,
+    from_standard,
+    standard_shape,
+    to_standard,
+)
+from tengri_ppl.inference.target import Model, Target, _total
+from tengri_ppl.inference.whitening import Likelihood, whitened
+
+__all__ = [
+    "StandardTarget",
+    "log_likelihood",
+    "standard_values",
+    "whitened_prediction",
+]
+
+
+class StandardTarget:
+    """A target in standard coordinates, as a vector.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior.
+
+    Attributes
+    ----------
+    layout : tuple
+        Names and shapes of the sites, in the order of the vector.
+    dimension : int
+        Length D of the vector.
+    model : callable
+        The same posterior as a NumPyro model with one site ``xi``, of the same arguments.
+
+    Raises
+    ------
+    ParameterError
+        If a prior is not a function of standard normals that is known here, or a likelihood has no
+        whitened prediction.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def inspect(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            with handlers.seed(rng_seed=jax.random.key(0)):
+                trace = handlers.trace(target.model).get_trace(*args, **kwargs)
+            for name, site in trace.items():
+                if site["type"] == "sample" and site["is_observed"]:
+                    whitened(name, site)
+                elif site["type"] == "sample":
+                    check_latent(name, site)
+                    shapes[name] = standard_shape(name, site["fn"])
+
+        jax.eval_shape(inspect, target.args, dict(target.kwargs))
+        self.layout: Layout = tuple((name, shapes[name]) for name in sorted(shapes))
+        self.dimension = sum(int(np.prod(shape)) for _, shape in self.layout)
+        self.model = _one_site(target.model, self.layout)
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of the model, which compiled functions take."""
+        return self.target.args, dict(self.target.kwargs)
+
+    def values(self, xi: Array) -> dict[str, Array]:
+        """Latent and deterministic sites at points (n, D), each (n, ...)."""
+        return _values(self.target.model, self.layout, xi, *self.arguments)
+
+    def log_density(self, xi: Array) -> Array:
+        """Log-posterior up to the evidence at points (n, D); -inf where it is not finite; (n,)."""
+        return _log_density(self.target.model, self.layout, xi, *self.arguments)
+
+    def coordinates(self, params: Mapping[str, Array]) -> Array:
+        """Return the vector (D,) of constrained values of all latent sites."""
+        return _coordinates(self.target.model, self.layout, dict(params), *self.arguments)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_density(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Array:
+    def one(point: Array) -> Array:
+        prior = -0.5 * jnp.sum(point**2) - 0.5 * point.size * jnp.log(2.0 * jnp.pi)
+        return prior + log_likelihood(model, layout, point, args, kwargs)
+
+    density = jax.vmap(one)(xi)
+    return jnp.where(jnp.isfinite(density), density, -jnp.inf)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _coordinates(
+    model: Model,
+    layout: Layout,
+    params: dict[str, Array],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Array:
+    with handlers.seed(rng_seed=jax.random.key(0)), handlers.substitute(data=params):
+        trace = handlers.trace(model).get_trace(*args, **kwargs)
+    parts = [to_standard(trace[name]["fn"], trace[name]["value"]) for name, _ in layout]
+    return jnp.concatenate([jnp.ravel(part) for part in parts])
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _values(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Array]:
+    return jax.vmap(lambda point: standard_values(model, layout, point, args, kwargs))(xi)
+
+
+@lru_cache(maxsize=64)
+def _one_site(model: Model, layout: Layout) -> Model:
+    """Write the model with one standard normal site and its likelihood as a factor."""
+    dimension = sum(int(np.prod(shape)) for _, shape in layout)
+
+    def standardised(*args: Any, **kwargs: Any) -> None:
+        xi = numpyro.sample("xi", dist.Normal(0.0, 1.0).expand([dimension]).to_event(1))
+        with handlers.block():
+            value = log_likelihood(model, layout, xi, args, kwargs)
+        numpyro.factor("likelihood", value)
+
+    return standardised
+
+
+# -- running the model -----------------------------------------------------------------------------
+
+
+def _trace(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Run the model at a vector of standard coordinates (D,)."""
+    parts = split(layout, xi)
+
+    def substitute(site: dict[str, Any]) -> Array | None:
+        name = site["name"]
+        return from_standard(name, site["fn"], parts[name]) if name in parts else None
+
+    with handlers.seed(rng_seed=jax.random.key(0)), handlers.substitute(substitute_fn=substitute):
+        return dict(handlers.trace(model).get_trace(*args, **kwargs))
+
+
+def standard_values(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Array]:
+    """Return the latent and the deterministic sites at one point (D,)."""
+    names = dict(layout)
+    return {
+        name: site["value"]
+        for name, site in _trace(model, layout, xi, args, kwargs).items()
+        if site["type"] == "deterministic" or name in names
+    }
+
+
+def log_likelihood(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Array:
+    """Return the log-likelihood at one point (D,)."""
+    return sum(
+        (
+            _total(site["fn"].log_prob(site["value"]), site["scale"])
+            for site in _trace(model, layout, xi, args, kwargs).values()
+            if site["type"] == "sample" and site["is_observed"]
+        ),
+        start=jnp.zeros(()),
+    )
+
+
+def whitened_prediction(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Likelihood:
+    """Return log-likelihood and whitened prediction at one point (D,)."""
+    parts = [
+        whitened(name, site)
+        for name, site in _trace(model, layout, xi, args, kwargs).items()
+        if site["type"] == "sample" and site["is_observed"]
+    ]
+    if not parts:
+        return Likelihood(jnp.zeros(()), jnp.zeros(0))
+    log_density = jnp.sum(jnp.stack([p.log_density for p in parts]))
+    return Likelihood(log_density, jnp.concatenate([p.prediction for p in parts]))
