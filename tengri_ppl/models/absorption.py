@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from tengri_ppl.models.band_rules import band_basis
 from tengri_ppl.models.light_table import LightTable
-from tengri_ppl.models.photometry_table import band_basis
 from tengri_ppl.models.sources import IONISING_EDGE, Sources, integrate
 from tengri_ppl.physics.constants import C_ANGSTROM_PER_S
 

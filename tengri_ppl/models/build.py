@@ -15,10 +15,12 @@ from jax.typing import ArrayLike
 from tengri_ppl.errors import DataError
 from tengri_ppl.models.absorption import build_absorption
 from tengri_ppl.models.entries import Fixed
-from tengri_ppl.models.forward import ForwardModel, Nebula, flux_unit, igm_transmission
+from tengri_ppl.models.forward import ForwardModel
+from tengri_ppl.models.ingredients import Nebula, flux_unit, igm_transmission
 from tengri_ppl.models.nodes import choose_n_nodes, redshift_nodes, upper_bound
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.photometry_table import PhotometryTable, build_table
+from tengri_ppl.models.smooth_table import SmoothLight
 from tengri_ppl.models.sources import Sources
 from tengri_ppl.models.starlight import Starlight
 from tengri_ppl.models.structure import Structure
@@ -49,6 +51,7 @@ def build_forward(
 ) -> ForwardModel:
     """Build the forward model; see :class:`tengri_ppl.SEDModel` for the arguments."""
     structure = spec.structure
+    _check_masses(ssp, structure)
     quadrature = band_quadrature(photometry.filters)
     coefficients = structure.igm.load()
     lower, upper = age_intervals(ssp.ssp_lg_age_gyr, age_scheme)
@@ -60,7 +63,10 @@ def build_forward(
         n_young=n_young,
         nebular=None if nebula is None else nebula.data,
         templates=tuple(component.load() for component in structure.emissions),
-        smooth=any(component.is_smooth for component in structure.emissions),
+        smooth=tuple(
+            SmoothLight(e.smooth_range, e.breaks) if e.is_smooth else None
+            for e in structure.emissions
+        ),
     )
     redshifts = redshift_nodes(spec["redshift"])
     _check_coverage(sources, structure, quadrature, photometry.names, redshifts)
@@ -71,7 +77,6 @@ def build_forward(
         redshifts,
         partial(_transmission, structure.igm, coefficients),
         structure.dust.breaks,
-        structure.smooth_breaks,
         nebula.curves if nebula is not None and redshifts.size == 1 else None,
     )
     wave = _common_wave(sources, structure)
@@ -179,9 +184,24 @@ def _resampled(ssp: SSPData, wave: np.ndarray) -> Array:
 
 def _in_flux_units(table: PhotometryTable, unit: float) -> PhotometryTable:
     """Multiply everything in a table that is light by the unit of flux."""
-    values = jax.tree.map(lambda x: x * unit, table.values)
-    values = replace(values, line_transmission=table.values.line_transmission)
-    return replace(table, values=values)
+    integrals = table.integrals
+    values = jax.tree.map(lambda x: x * unit, integrals.values)
+    values = replace(values, line_transmission=integrals.values.line_transmission)
+    smooth = tuple(own and replace(own, weight=own.weight * unit) for own in integrals.smooth)
+    return replace(table, integrals=integrals._replace(values=values, smooth=smooth))
+
+
+def _check_masses(ssp: SSPData, structure: Structure) -> None:
+    """Refuse components that follow a mass that the grid does not know."""
+    if ssp.ssp_mass_remaining is not None:
+        return
+    for component in structure.emissions:
+        if component.needs_surviving_mass:
+            raise DataError(
+                f"{component.kind}={component.name!r} follows the surviving stellar mass, but the "
+                "SSP grid has no 'ssp_mass_remaining'; expected one for every metallicity and age: "
+                f"use a grid that has it, such as the one that ships, or {component.kind}='none'"
+            )
 
 
 def _check_coverage(

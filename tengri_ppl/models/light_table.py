@@ -45,8 +45,6 @@ class LightTable:
         The part of ``stars`` that ionises gas, for the young ages.
     nebular : array, shape (n_model, n_node), or None
         Of the nebular continuum [per Msun].
-    smooth : array, shape (n_node,), or None
-        Of a spectrum that is 1 at the node.
     lines : array, shape (n_line, n_band), or None
         Of lines of unit luminosity.
     line_transmission : array, shape (n_line,), or None
@@ -59,7 +57,6 @@ class LightTable:
     young: Any
     ionising: Any = None
     nebular: Any = None
-    smooth: Any = None
     lines: Any = None
     line_transmission: Any = None
     templates: tuple[Any, ...] = ()

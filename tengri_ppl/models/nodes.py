@@ -11,9 +11,9 @@ import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.models.band_rules import BandRule, BandRules
 from tengri_ppl.models.entries import Fixed
 from tengri_ppl.models.parameters import Parameters
-from tengri_ppl.models.photometry_table import band_basis
 from tengri_ppl.models.structure import Structure
 from tengri_ppl.observation.photometry import BandQuadrature
 
@@ -21,7 +21,8 @@ __all__ = ["choose_n_nodes", "redshift_nodes", "upper_bound"]
 
 _LOG1PZ_STEP = 0.01
 _CANDIDATES = range(2, 13)
-_REFERENCE_REDSHIFTS = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
+_REFERENCE_RANGE = (0.0, 8.0)
+_N_SPREAD = 12
 _N_DRAWS = 16
 _LYMAN_LIMIT = 912.0
 _FAINTEST = 1e-6
@@ -63,34 +64,32 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
     """Return the smallest number of attenuation nodes per band that reaches a tolerance.
 
     The error is that of the band-averaged transmission of the dust for a flat spectrum, over
-    draws from the prior and a fixed set of redshifts (so that the choice, and with it the shape
-    of the compiled program, is the same for all galaxies); its 95th percentile has to be below
-    half the tolerance.
+    draws from the prior and bands; its 95th percentile has to be below half the tolerance at each
+    of several redshifts. They are spread over the prior of a free redshift; models of a fixed one
+    share the same set (so that the choice, and with it the shape of the compiled program, is the
+    same for all galaxies).
 
     Raises
     ------
     ParameterError
         If no number up to 12 suffices.
     """
-    points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
     structure = spec.structure
-    breaks = structure.dust.breaks if isinstance(spec["redshift"], Fixed) else ()
-    candidates = {k: _band_rules(points, weights, k, breaks) for k in _CANDIDATES}
-    one_plus_z = 1.0 + np.array(_REFERENCE_REDSHIFTS)[:, None, None]
-    observed = np.broadcast_to(points, (one_plus_z.size, *points.shape))
-    sections = [observed, *(nodes for nodes, _ in candidates.values())]
-    rest = np.concatenate(sections, axis=2) / one_plus_z
+    redshifts = _spread_redshifts(spec["redshift"])
     params = spec.sample_batch(jax.random.key(0), _N_DRAWS)
     params |= {n: jnp.broadcast_to(v, (_N_DRAWS, *v.shape)) for n, v in spec.fixed.items()}
-    seen = np.asarray(_transmitted(structure, params, jnp.asarray(rest)))
-    seen_at = np.split(seen, np.cumsum([s.shape[2] for s in sections])[:-1], axis=-1)
-    truth = np.einsum("dpzbq,bq->dpzb", seen_at[0], weights)
-    visible = rest[..., : points.shape[1]].min(axis=-1) > _LYMAN_LIMIT
-    relevant = visible & (truth > _FAINTEST)
-    for (k, (_, integrals)), at_nodes in zip(candidates.items(), seen_at[1:], strict=True):
-        fast = np.einsum("dpzbk,zbk->dpzb", at_nodes, integrals)
-        error = np.abs(fast[relevant] / truth[relevant] - 1.0)
-        if np.percentile(error, 95) < _MARGIN * tolerance:
+    points = np.asarray(quadrature.wave)
+    seen = [
+        np.asarray(_transmitted(structure, params, jnp.asarray(points / (1.0 + z))))
+        for z in redshifts
+    ]
+    for k in _CANDIDATES:
+        rules = BandRules(quadrature, structure.dust.breaks, k)
+        errors = [
+            _errors(rules.at(z), quadrature, at_z, z)
+            for z, at_z in zip(redshifts, seen, strict=True)
+        ]
+        if all(np.percentile(x, 95) < _MARGIN * tolerance for x in errors if x.size):
             return k
     raise ParameterError(
         f"tolerance={tolerance:g} is not reached with {max(_CANDIDATES)} attenuation nodes "
@@ -98,24 +97,47 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
     )
 
 
-def _band_rules(
-    points: np.ndarray, weights: np.ndarray, n_nodes: int, breaks: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes [Angstrom] and integrals of their functions, (reference redshift, band, K)."""
-    known: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
+def _spread_redshifts(redshift: Any) -> np.ndarray:
+    """Return redshifts that are evenly spread in ln(1 + z), between those of the tables."""
+    fixed = isinstance(redshift, Fixed)
+    low, high = np.log1p(_REFERENCE_RANGE if fixed else redshift_nodes(redshift)[[0, -1]])
+    return np.expm1(low + (high - low) * (np.arange(_N_SPREAD) + 0.5) / _N_SPREAD)
 
-    def rule(band: int, redshift: float) -> tuple[np.ndarray, np.ndarray]:
-        log_points = np.log(points[band])
-        cuts = np.log(breaks) + np.log1p(redshift)
-        inside = tuple(cuts[(cuts > log_points.min()) & (cuts < log_points.max())])
-        if (band, inside) not in known:
-            nodes, basis = band_basis(log_points, n_nodes, inside)
-            known[band, inside] = np.exp(nodes), basis @ weights[band]
-        return known[band, inside]
 
-    rules = [[rule(b, z) for b in range(len(points))] for z in _REFERENCE_REDSHIFTS]
-    nodes = np.array([[nodes for nodes, _ in bands] for bands in rules])
-    return nodes, np.array([[integrals for _, integrals in bands] for bands in rules])
+def _errors(
+    rules: list[BandRule], quadrature: BandQuadrature, seen: np.ndarray, redshift: float
+) -> np.ndarray:
+    """Relative errors of the transmission through each band that is not dark.
+
+    Parameters
+    ----------
+    rules : list of BandRule
+        The bands' rules at this redshift.
+    quadrature : BandQuadrature
+        The bands.
+    seen : ndarray, shape (n_draw, 2, n_band, n_q)
+        Transmission of the dust at the points of the quadrature.
+    redshift : float
+        Redshift.
+    """
+    points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
+    truth = np.einsum("dpbq,bq->dpb", seen, weights)
+    fast = np.stack(
+        [
+            _at_nodes(seen[:, :, band], points[band], rule.nodes) @ rule.weights.sum(axis=1)
+            for band, rule in enumerate(rules)
+        ],
+        axis=-1,
+    )
+    relevant = (points.min(axis=1) > _LYMAN_LIMIT * (1.0 + redshift)) & (truth > _FAINTEST)
+    return np.abs(fast[relevant] / truth[relevant] - 1.0)
+
+
+def _at_nodes(seen: np.ndarray, points: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """Interpolate (..., n_q) at ``points`` linearly to ``nodes``, (..., K)."""
+    upper = np.searchsorted(points, nodes)
+    share = (nodes - points[upper - 1]) / (points[upper] - points[upper - 1])
+    return seen[..., upper - 1] * (1.0 - share) + seen[..., upper] * share
 
 
 @partial(jax.jit, static_argnums=0)

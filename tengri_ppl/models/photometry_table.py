@@ -13,14 +13,19 @@ with K Gauss-Legendre nodes per band and their Lagrange polynomials :math:`\ell_
 (product integration, Atkinson 1989, section 5.6), where the integrals do not depend on the
 parameters. They are tabulated per SSP, IGM absorption included, so that a prediction is one small
 matrix product and one attenuation per node. The nebular continuum and the templates of other
-components are tabulated in the same way; light with a smooth spectrum is evaluated at the nodes.
+components are tabulated in the same way; light with a smooth spectrum is evaluated at nodes of its
+own.
+
+Where redshift is free there is one table for each of many redshifts, with nodes of its own: breaks
+of attenuation and spectra move through the bands, and each table cuts the bands where they are. A
+prediction computes the fluxes at the four redshifts around the galaxy's, and interpolates these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,17 +33,93 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from tengri_ppl.models.band_rules import BandRules
 from tengri_ppl.models.light_table import LightTable
+from tengri_ppl.models.smooth_table import SmoothTable, smooth_rules, tabulate_smooth
 from tengri_ppl.models.sources import Sources, integrate
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.nebular import BandCurves, line_band_response
 
-__all__ = ["LINE_OFFSET", "PhotometryTable", "band_basis", "build_table", "lagrange_basis"]
+__all__ = ["LINE_OFFSET", "BandIntegrals", "Neighbours", "PhotometryTable", "build_table"]
 
 Transmission = Callable[[np.ndarray, float], np.ndarray]
 #: Lines are taken to be absorbed like light this much (relatively) blueward of them.
 LINE_OFFSET = 1e-5
-_N_SMOOTH = 12
+_N_NEAR = 4
+
+
+class BandIntegrals(NamedTuple):
+    """What is tabulated at one redshift.
+
+    Attributes
+    ----------
+    values : LightTable
+        Integrals of L_nu [Lsun/Hz].
+    node_wave : array, shape (n_band, K)
+        Rest-frame wavelengths of the nodes [Angstrom].
+    smooth : tuple of SmoothTable or None
+        For each component that adds light, whether and how its smooth spectrum is integrated.
+    """
+
+    values: LightTable
+    node_wave: ArrayLike
+    smooth: tuple[SmoothTable | None, ...] = ()
+
+
+class Neighbours(NamedTuple):
+    """The tables around one redshift, and how to interpolate between them.
+
+    Attributes
+    ----------
+    integrals : BandIntegrals
+        Of all tables, with a leading axis in every array.
+    first : Array, scalar
+        Index of the first of the tables.
+    weights : Array, shape (n,)
+        Weights of the interpolation; n = 1 where there is only one table.
+    """
+
+    integrals: BandIntegrals
+    first: Array
+    weights: Array
+
+    def fluxes(self, predict: Callable[[BandIntegrals], Array]) -> Array:
+        """Evaluate the fluxes at the redshift of each table, and interpolate them.
+
+        Parameters
+        ----------
+        predict : callable
+            Fluxes from the integrals at one redshift, (n_band,).
+
+        Returns
+        -------
+        Array, shape (n_band,)
+        """
+        if self.weights.size == 1:
+            return predict(jax.tree.map(lambda x: x[0], self.integrals))
+
+        # One table after the other, and again for gradients: for a batch, copies of several
+        # tables per galaxy would take more time than everything that is done with them.
+        @jax.checkpoint
+        def at(index: Array) -> Array:
+            return predict(jax.tree.map(lambda x: _row(x, index), self.integrals))
+
+        def add(total: Array, each: tuple[Array, Array]) -> tuple[Array, None]:
+            index, weight = each
+            return total + weight * at(index), None
+
+        none = jnp.zeros(jnp.shape(self.integrals.node_wave)[1])
+        indices = self.first + jnp.arange(self.weights.size)
+        return jax.lax.scan(add, none, (indices, self.weights))[0]
+
+    def blend(self, x: ArrayLike) -> Array:
+        """Interpolate one of the arrays."""
+        near = jax.lax.dynamic_slice_in_dim(jnp.asarray(x), self.first, self.weights.size)
+        return jnp.tensordot(self.weights, near, axes=1)
+
+
+def _row(x: ArrayLike, index: Array) -> Array:
+    return jax.lax.dynamic_index_in_dim(jnp.asarray(x), index, keepdims=False)
 
 
 @jax.tree_util.register_dataclass
@@ -48,37 +129,26 @@ class PhotometryTable:
 
     Attributes
     ----------
-    values : LightTable
-        Integrals of L_nu [Lsun/Hz], with a leading axis of length n_z in every array.
-    node_wave : array, shape (n_band * K,)
-        Observed wavelengths of the nodes [Angstrom].
-    smooth_wave : array, shape (n_band * K_s,)
-        Observed wavelengths at which smooth spectra are evaluated [Angstrom].
+    integrals : BandIntegrals
+        With a leading axis of length n_z in every array.
     log1pz : array, shape (n_z,)
-        ln(1 + z) of the redshift nodes, uniform.
+        ln(1 + z) of the redshifts, uniform.
     """
 
-    values: LightTable
-    node_wave: ArrayLike
-    smooth_wave: ArrayLike
+    integrals: BandIntegrals
     log1pz: ArrayLike
 
-    def at(self, redshift: ArrayLike) -> LightTable:
-        """Return the integrals at one redshift, by cubic interpolation in ln(1 + z).
+    def near(self, redshift: ArrayLike) -> Neighbours:
+        """Return the tables around a redshift, and the weights of cubics in ln(1 + z).
 
-        The redshift is ignored where the table holds only one.
+        The redshift is ignored where there is only one table.
         """
         log1pz = jnp.asarray(self.log1pz)
         if log1pz.size == 1:
-            return jax.tree.map(lambda x: x[0], self.values)
+            return Neighbours(self.integrals, jnp.zeros((), dtype=int), jnp.ones(1))
         position = (jnp.log1p(redshift) - log1pz[0]) / (log1pz[1] - log1pz[0])
-        first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, log1pz.size - 4)
-        weights = _cubic_weights(position - first)
-
-        def interpolate(x: Array) -> Array:
-            return jnp.tensordot(weights, jax.lax.dynamic_slice_in_dim(x, first, 4), axes=1)
-
-        return jax.tree.map(interpolate, self.values)
+        first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, log1pz.size - _N_NEAR)
+        return Neighbours(self.integrals, first, _cubic_weights(position - first))
 
 
 def _cubic_weights(x: Array) -> Array:
@@ -93,65 +163,6 @@ def _cubic_weights(x: Array) -> Array:
     )
 
 
-def band_basis(
-    log_wave: np.ndarray, n_nodes: int, log_breaks: tuple[float, ...] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes in one band, and the functions that interpolate from them.
-
-    The functions are the Lagrange polynomials of Gauss-Legendre nodes in ln(wavelength). Where
-    the attenuation has a break inside the band, the parts on its two sides have nodes and
-    polynomials of their own, about as many as their lengths ask for.
-
-    Parameters
-    ----------
-    log_wave : ndarray, shape (n_q,)
-        Points of the band's quadrature, ln(Angstrom).
-    n_nodes : int
-        K, number of nodes.
-    log_breaks : tuple of float
-        Breaks [ln(Angstrom)], increasing; those outside the band are ignored.
-
-    Returns
-    -------
-    nodes : ndarray, shape (K,)
-        ln(Angstrom).
-    basis : ndarray, shape (K, n_q)
-        The functions at ``log_wave``.
-    """
-    low, high = log_wave.min(), log_wave.max()
-    cuts = [x for x in log_breaks if low < x < high]
-    edges = np.array([low, *cuts, high] if len(cuts) < n_nodes else [low, high])
-    part = np.clip(np.searchsorted(edges, log_wave, side="right") - 1, 0, edges.size - 2)
-    nodes, basis = [], []
-    for i, n in enumerate(_share_nodes(np.diff(edges), n_nodes)):
-        unit, _ = np.polynomial.legendre.leggauss(n)
-        own = edges[i] + 0.5 * (unit + 1.0) * (edges[i + 1] - edges[i])
-        nodes.append(own)
-        basis.append(lagrange_basis(own, log_wave) * (part == i))
-    return np.concatenate(nodes), np.concatenate(basis)
-
-
-def _share_nodes(lengths: np.ndarray, n_nodes: int) -> np.ndarray:
-    """Give every part of a band a node, and the others to where they are farthest apart."""
-    counts = np.ones(lengths.size, dtype=int)
-    for _ in range(n_nodes - lengths.size):
-        counts[np.argmax(lengths / counts)] += 1
-    return counts
-
-
-def lagrange_basis(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Lagrange polynomials of ``nodes`` (K,) at ``x`` (n,), shape (K, n)."""
-    difference = x - nodes[:, None]
-    return np.stack(
-        [
-            np.prod(
-                np.delete(difference, k, axis=0) / np.delete(nodes[k] - nodes, k)[:, None], axis=0
-            )
-            for k in range(nodes.size)
-        ]
-    )
-
-
 def build_table(
     sources: Sources,
     quadrature: BandQuadrature,
@@ -159,7 +170,6 @@ def build_table(
     redshifts: np.ndarray,
     transmission: Transmission,
     breaks: tuple[float, ...] = (),
-    smooth_breaks: tuple[float, ...] = (),
     curves: BandCurves | None = None,
 ) -> PhotometryTable:
     """Integrate everything that shines through the bands.
@@ -176,35 +186,27 @@ def build_table(
         One redshift, or at least four, uniform in ln(1 + z).
     transmission : callable
         ``transmission(wave_obs, redshift)``: IGM transmission at observed wavelengths.
-    breaks, smooth_breaks : tuple of float
-        Rest-frame wavelengths [Angstrom] at which the attenuation, and smooth spectra, are not
-        smooth; used with a single redshift, because the nodes of the table are at rest in the
-        observed frame.
+    breaks : tuple of float
+        Rest-frame wavelengths [Angstrom] at which the attenuation is not smooth.
     curves : BandCurves, optional
         The filters as curves, with which the response to lines is tabulated; for a single
         redshift, because it is not smooth in redshift.
     """
-    points, weights = np.asarray(quadrature.wave), np.asarray(quadrature.weight)
-    nodes, rules = _rules(points, weights, n_nodes, _observed_breaks(breaks, redshifts))
-    smooth = _rules(points, weights, _N_SMOOTH, _observed_breaks(smooth_breaks, redshifts))
+    points = np.asarray(quadrature.wave)
+    rules = BandRules(quadrature, breaks, n_nodes)
+    smooth = [None if x is None else smooth_rules(x, quadrature) for x in sources.smooth]
     tables = []
     for z in map(float, redshifts):
         igm = transmission(points.ravel(), z).reshape(points.shape)
-        seen = [rule * t for rule, t in zip(rules, igm, strict=True)]
-        table = integrate(sources, list(points / (1.0 + z)), seen)
-        at_smooth = np.concatenate([rule @ t for rule, t in zip(smooth[1], igm, strict=True)])
-        table = replace(table, smooth=at_smooth if sources.smooth else None)
-        tables.append(replace(table, **_lines(sources, z, transmission, curves)))
-    values = jax.tree.map(lambda *x: np.stack(x), *tables)
-    return PhotometryTable(values, nodes, smooth[0], np.log1p(redshifts))
-
-
-def _rules(
-    points: np.ndarray, weights: np.ndarray, n_nodes: int, cuts: tuple[float, ...]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Nodes of all bands [Angstrom], and the weights of each band's integrals, (K, n_q) each."""
-    nodes, basis = zip(*(band_basis(np.log(p), n_nodes, cuts) for p in points), strict=True)
-    return np.exp(np.concatenate(nodes)), [w * b for w, b in zip(weights, basis, strict=True)]
+        at_z = rules.at(z)
+        seen = [rule.weights * t for rule, t in zip(at_z, igm, strict=True)]
+        values = integrate(sources, list(points / (1.0 + z)), seen)
+        values = replace(values, **_lines(sources, z, transmission, curves))
+        nodes = np.stack([rule.nodes for rule in at_z]) / (1.0 + z)
+        own = (None if x is None else tabulate_smooth(x, z, igm) for x in smooth)
+        tables.append(BandIntegrals(values, nodes, tuple(own)))
+    stacked = jax.tree.map(lambda *x: np.stack(x), *tables)
+    return PhotometryTable(stacked, np.log1p(redshifts))
 
 
 def _lines(
@@ -219,10 +221,3 @@ def _lines(
         return {"line_transmission": seen}
     response = np.asarray(line_band_response(wave, redshift, curves))
     return {"line_transmission": seen, "lines": response * seen[:, None]}
-
-
-def _observed_breaks(breaks: tuple[float, ...], redshifts: np.ndarray) -> tuple[float, ...]:
-    """Return breaks in the observed frame [ln(Angstrom)], none for more than one redshift."""
-    if redshifts.size > 1:
-        return ()
-    return tuple(np.log(breaks) + np.log1p(redshifts[0]))

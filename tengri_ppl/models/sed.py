@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.build import build_forward
-from tengri_ppl.models.forward import ForwardModel, Host
+from tengri_ppl.models.fast import Host
+from tengri_ppl.models.forward import ForwardModel
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.physics.emission import Galaxy

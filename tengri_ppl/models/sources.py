@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tengri_ppl.models.light_table import LightTable
+from tengri_ppl.models.smooth_table import SmoothLight
 from tengri_ppl.physics.emission import Templates
 from tengri_ppl.physics.nebular import NebularData
 
@@ -32,8 +33,8 @@ class Sources(NamedTuple):
         Nebular models.
     templates : tuple of Templates or None
         Templates of each component that adds light.
-    smooth : bool
-        Whether any component has a smooth spectrum.
+    smooth : tuple of SmoothLight or None
+        Where each of these components has a smooth spectrum.
     """
 
     wave: np.ndarray
@@ -41,7 +42,7 @@ class Sources(NamedTuple):
     n_young: int = 0
     nebular: NebularData | None = None
     templates: tuple[Templates | None, ...] = ()
-    smooth: bool = False
+    smooth: tuple[SmoothLight | None, ...] = ()
 
 
 def integrate(sources: Sources, at: list[np.ndarray], rules: list[np.ndarray]) -> LightTable:

@@ -67,11 +67,6 @@ class Structure:
         """The other components that add light."""
         return tuple(e for e in self.emissions if e.kind != EMISSION_KINDS[0])
 
-    @property
-    def smooth_breaks(self) -> tuple[float, ...]:
-        """Rest-frame wavelengths [Angstrom] at which smooth spectra are not, increasing."""
-        return tuple(sorted({x for e in self.emissions if e.is_smooth for x in e.breaks}))
-
     def young_age(self, params: Mapping[str, Any]) -> ArrayLike:
         """Age up to which stars light gas and are behind birth clouds [Gyr]."""
         if self.dust.has_birth_clouds:

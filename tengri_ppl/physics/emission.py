@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,10 +74,18 @@ class Templates:
 class Emission(Component):
     """A component that adds light. Subclasses define :meth:`smooth`, or templates and weights."""
 
+    #: Whether the light depends on the surviving stellar mass, which not all SSP grids know.
+    needs_surviving_mass: ClassVar[bool] = False
+
     @property
     def coverage(self) -> tuple[float, float]:
         """Rest-frame wavelengths [Angstrom] between which the component emits."""
         return 0.0, float("inf")
+
+    @property
+    def smooth_range(self) -> tuple[float, float]:
+        """Rest-frame wavelengths [Angstrom] outside which the smooth light is nil."""
+        return self.coverage
 
     @property
     def breaks(self) -> tuple[float, ...]:

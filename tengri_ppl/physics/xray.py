@@ -221,6 +221,7 @@ class Lehmer2016XRay(XRay):
         Energies [keV] of the fit of Lehmer et al. that sets the luminosity of the binaries.
     """
 
+    needs_surviving_mass = True
     band: str = "2-10"
 
     def __post_init__(self) -> None:

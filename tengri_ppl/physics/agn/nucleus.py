@@ -161,6 +161,11 @@ class AGN(Emission):
         return (*own, *self.disc.parameters, *self.torus.parameters, *self.lines.parameters)
 
     @property
+    def smooth_range(self) -> tuple[float, float]:
+        """See :attr:`Emission.smooth_range`: dust has no red end."""
+        return DISC_RANGE[0], float("inf")
+
+    @property
     def breaks(self) -> tuple[float, ...]:
         """Rest-frame wavelengths [Angstrom] at which the smooth light is not smooth."""
         return self.disc.breaks

@@ -36,6 +36,11 @@ class DustEmission(Emission):
         return COVERAGE
 
     @property
+    def smooth_range(self) -> tuple[float, float]:
+        """See :attr:`~tengri_ppl.physics.emission.Emission.smooth_range`: it has no red end."""
+        return COVERAGE[0], float("inf")
+
+    @property
     def shape_parameters(self) -> tuple[Parameter, ...]:
         """The parameters that set the shape of the spectrum."""
         raise NotImplementedError

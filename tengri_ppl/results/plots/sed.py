@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tengri_ppl.models.forward import ForwardModel, igm_transmission
+from tengri_ppl.models.forward import ForwardModel
+from tengri_ppl.models.ingredients import igm_transmission
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.physics.constants import MICROJANSKY_CGS, MPC_CM
 from tengri_ppl.physics.cosmology import luminosity_distance_mpc
