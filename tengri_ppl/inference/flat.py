@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tengri_ppl.inference.target import Model, Target, potential, site_values
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.target import Model, Target, potential, prior_draw, site_values
 
 __all__ = ["FlatTarget"]
 
@@ -57,6 +58,23 @@ class FlatTarget:
         """Constrained latent sites and deterministic ones at points (n, D), each (n, ...)."""
         return _values(self.target.model, self.layout, x, *self.arguments)
 
+    def prior(self, key: Array, n: int) -> Array:
+        """Draw points (n, D) from the prior.
+
+        Raises
+        ------
+        ParameterError
+            If a prior is improper.
+        """
+        try:
+            z = _prior_draws(self.target.model, n, key, *self.arguments)
+        except NotImplementedError as error:
+            raise ParameterError(
+                "this method starts from draws of the prior, and a prior of this model is "
+                "improper; give it a proper one, for example Normal(0, 100)"
+            ) from error
+        return self.flatten(z)
+
     def flatten(self, z: Mapping[str, Array]) -> Array:
         """Turn sites with one leading axis of length n into (n, D)."""
         parts = [jnp.reshape(z[name], (jnp.shape(z[name])[0], -1)) for name, _ in self.layout]
@@ -94,3 +112,10 @@ def _values(
     model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Array]:
     return jax.vmap(lambda point: site_values(model, args, kwargs, split(layout, point)))(x)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _prior_draws(
+    model: Model, n: int, key: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Array]:
+    return jax.vmap(lambda k: prior_draw(model, args, kwargs, k))(jax.random.split(key, n))

@@ -12,6 +12,7 @@ from tengri_ppl.inference.importance import ImportanceOptions, run_importance
 from tengri_ppl.inference.markov import MARKOV_CHAINS
 from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
+from tengri_ppl.inference.smc import SMCOptions, run_smc
 
 __all__ = ["Method", "get_method", "list_methods", "make_options"]
 
@@ -42,6 +43,17 @@ _METHODS = (
         ),
         options=ImportanceOptions,
         run=run_importance,
+    ),
+    Method(
+        name="smc",
+        summary=(
+            "tempered sequential Monte Carlo with evidence: exact, needs gradients and proper "
+            "priors; for several modes, and where importance sampling gives up"
+        ),
+        options=SMCOptions,
+        run=run_smc,
+        citations=("DelMoral2006", "Cabezas2024"),
+        coordinates="standard",
     ),
     *MARKOV_CHAINS,
     *APPROXIMATE,

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import biject_to
+from numpyro.distributions import ImproperUniform, biject_to
+from numpyro.infer import init_to_uniform
 
 from tengri_ppl.errors import ParameterError
 
-__all__ = ["Site", "Target", "log_parts", "potential", "site_values"]
+__all__ = ["Site", "Target", "log_parts", "potential", "prior_draw", "site_values"]
 
 Model = Callable[..., Any]
 _CANDIDATES = 64
@@ -155,7 +156,8 @@ class Target:
     def initial(self, key: Array, n: int) -> dict[str, Array]:
         """Draw ``n`` dispersed start points z; each site gets a leading axis of length n.
 
-        Each is the most probable of 64 prior draws of its own.
+        Each is the most probable of 64 prior draws of its own. Improper priors count as uniform
+        between -2 and 2 in unconstrained coordinates.
 
         Raises
         ------
@@ -178,7 +180,7 @@ def _latent_sites(
     sites: dict[str, Site] = {}
 
     def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        with handlers.seed(rng_seed=jax.random.key(0)):
+        with _starting_values(), handlers.seed(rng_seed=jax.random.key(0)):
             trace = handlers.trace(model).get_trace(*args, **kwargs)
         for name, site in trace.items():
             if site["type"] == "plate" and site["args"][1] not in (None, site["args"][0]):
@@ -202,6 +204,25 @@ def _latent_sites(
     return sites
 
 
+def _starting_values() -> handlers.substitute:
+    """Give sites with an improper prior values about the origin; to be entered before ``seed``."""
+
+    def value(site: dict[str, Any]) -> Array | None:
+        if site["type"] != "sample" or site["is_observed"] or not _is_improper(site["fn"]):
+            return None
+        drawn: Array = init_to_uniform(site)
+        return drawn
+
+    return handlers.substitute(substitute_fn=value)
+
+
+def _is_improper(prior: Any) -> bool:
+    """Tell whether a prior is improper, also inside a mask or an expansion."""
+    while hasattr(prior, "base_dist"):
+        prior = prior.base_dist
+    return isinstance(prior, ImproperUniform)
+
+
 def _unconstrain(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], params: Mapping[str, Array]
 ) -> dict[str, Array]:
@@ -219,10 +240,16 @@ def _coordinates(trace: Mapping[str, Any]) -> dict[str, Array]:
     }
 
 
-def _prior_draw(
+def prior_draw(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], key: Array
 ) -> dict[str, Array]:
-    """One draw of the latent sites from the prior, in unconstrained coordinates."""
+    """One draw of the latent sites from the prior, in unconstrained coordinates.
+
+    Raises
+    ------
+    NotImplementedError
+        If a prior is improper.
+    """
     with handlers.seed(rng_seed=key):
         trace = handlers.trace(model).get_trace(*args, **kwargs)
     return _coordinates(trace)
@@ -234,7 +261,8 @@ def _best_of_prior(
 ) -> tuple[dict[str, Array], Array]:
     def best(key: Array) -> tuple[dict[str, Array], Array]:
         keys = jax.random.split(key, _CANDIDATES)
-        z = jax.vmap(lambda k: _prior_draw(model, args, kwargs, k))(keys)
+        with _starting_values():
+            z = jax.vmap(lambda k: prior_draw(model, args, kwargs, k))(keys)
         energy = jax.vmap(lambda z: potential(model, args, kwargs, z))(z)
         energy = jnp.where(jnp.isfinite(energy), energy, jnp.inf)
         index = jnp.argmin(energy)

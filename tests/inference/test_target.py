@@ -126,3 +126,20 @@ def test_a_density_that_is_nowhere_finite_is_refused():
 def test_unconstrain_names_missing_sites():
     with pytest.raises(ParameterError, match="missing: scale, weight"):
         Target(regression, (DATA,)).unconstrain({"slope": 0.0, "bounded": 0.0, "offset": DATA})
+
+
+def test_improper_priors_have_starts_and_no_density():
+    def model(y):
+        with numpyro.plate("i", 3):
+            x = numpyro.sample("x", dist.ImproperUniform(dist.constraints.positive, (), ()))
+        width = numpyro.sample("width", dist.ImproperUniform(dist.constraints.positive, (), ()))
+        numpyro.sample("y", dist.Normal(x, width), obs=y)
+
+    target = Target(model, (jnp.ones(3),))
+    assert target.sites["x"].shape == (3,)
+    z = target.initial(jax.random.key(0), 4)
+    assert z["x"].shape == (4, 3)
+    assert jnp.all(jnp.abs(z["x"]) <= 2.0)
+    point = {"x": jnp.zeros(3), "width": jnp.zeros(())}
+    # the Jacobian of exp at 0
+    assert float(target.log_prior(point)) == pytest.approx(0.0)
