@@ -5,12 +5,14 @@ from __future__ import annotations
 from tengri_ppl.inference.geometric import GeometricOptions, run_geovi, run_mgvi
 from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.modes import LaplaceOptions, MAPOptions, run_laplace, run_map
+from tengri_ppl.inference.neutra import NeuTraOptions, run_neutra
 from tengri_ppl.inference.pathfinder import (
     MultipathfinderOptions,
     PathfinderOptions,
     run_multipathfinder,
     run_pathfinder,
 )
+from tengri_ppl.inference.variational import VIOptions, run_vi
 
 __all__ = ["APPROXIMATE"]
 
@@ -47,6 +49,25 @@ APPROXIMATE = (
         run=run_multipathfinder,
         citations=("Zhang2022", "Vehtari2024"),
         exact=False,
+    ),
+    Method(
+        name="vi",
+        summary=(
+            "stochastic variational inference with any of NumPyro's guides (guide='multivariate', "
+            "'low_rank', 'iaf', ...) and any optimiser of optax"
+        ),
+        options=VIOptions,
+        run=run_vi,
+        aliases=("svi",),
+        citations=("Kucukelbir2017",),
+        exact=False,
+    ),
+    Method(
+        name="neutra",
+        summary="NUTS in the coordinates of a trained flow: exact, for curved posteriors",
+        options=NeuTraOptions,
+        run=run_neutra,
+        citations=("Hoffman2019", "HoffmanGelman2014"),
     ),
     Method(
         name="mgvi",

@@ -54,6 +54,11 @@ class Approximation:
     traces: dict[str, np.ndarray] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.perf_counter() - self.began
+
     def count(self, n: Any) -> None:
         """Add to the number of densities and gradients evaluated."""
         total = self.diagnostics.get("n_evaluations", 0.0) + float(np.sum(n))
@@ -72,7 +77,7 @@ class Approximation:
             samples={name: np.asarray(value)[None] for name, value in values.items()},
             sample_stats={"lp": log_p[None]},
             settings=asdict(self.options),
-            wall_time_s=time.perf_counter() - self.began,
+            wall_time_s=self.seconds,
             diagnostics=self.diagnostics,
             notes=tuple(self.notes),
             traces=self.traces,
