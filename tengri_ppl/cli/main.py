@@ -89,8 +89,9 @@ def methods() -> None:
 
     for method in list_methods():
         typer.echo(f"{method.name}: {method.summary}")
-        for option in dataclasses.fields(method.options):
-            typer.echo(f"    {option.name} = {option.default}")
+        defaults = method.options()
+        for option in dataclasses.fields(defaults):
+            typer.echo(f"    {option.name} = {getattr(defaults, option.name)}")
 
 
 @app.command()
