@@ -184,11 +184,10 @@ def _resampled(ssp: SSPData, wave: np.ndarray) -> Array:
 
 def _in_flux_units(table: PhotometryTable, unit: float) -> PhotometryTable:
     """Multiply everything in a table that is light by the unit of flux."""
-    integrals = table.integrals
-    values = jax.tree.map(lambda x: x * unit, integrals.values)
-    values = replace(values, line_transmission=integrals.values.line_transmission)
-    smooth = tuple(own and replace(own, weight=own.weight * unit) for own in integrals.smooth)
-    return replace(table, integrals=integrals._replace(values=values, smooth=smooth))
+    values = jax.tree.map(lambda x: x * unit, table.values)
+    values = replace(values, line_transmission=table.values.line_transmission)
+    smooth = tuple(own and replace(own, weight=own.weight * unit) for own in table.nodes.smooth)
+    return replace(table, values=values, nodes=table.nodes._replace(smooth=smooth))
 
 
 def _check_masses(ssp: SSPData, structure: Structure) -> None:

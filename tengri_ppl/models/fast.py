@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.models.ingredients import Ingredients, flux_unit
-from tengri_ppl.models.photometry_table import BandIntegrals, Neighbours
+from tengri_ppl.models.light_table import Light, LightTable
+from tengri_ppl.models.photometry_table import BandNodes, Neighbours
 from tengri_ppl.models.starlight import Stars
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.physics.emission import Emission, Galaxy
@@ -56,29 +57,29 @@ class FastPhotometry(Ingredients):
         gas = self._gas(stars, params)
         galaxy = self._galaxy(stars, params, self._absorbed_fast(stars, gas, params))
         near = self.table.near(params["redshift"])
+        emitted = _Emitted(self, self.structure.host_emissions, params, galaxy)
+        escaping = self._escaping(params)
 
-        def flux_at(integrals: BandIntegrals) -> Array:
-            flux = self._starlight_fluxes(integrals, stars, gas, params)
-            for component in self.structure.host_emissions:
-                flux += self._emission_fluxes(component, integrals, params, galaxy)
-            return flux
+        def add_up(values: LightTable) -> tuple[Light, Array]:
+            return values.light(stars, gas, escaping), emitted.by_templates(values)
 
-        flux = near.fluxes(flux_at)
+        def predict(sums: tuple[Light, Array], nodes: BandNodes) -> Array:
+            light, by_templates = sums
+            return self._behind_dust(light, nodes, params) + by_templates + emitted.smooth(nodes)
+
+        flux = near.fluxes(add_up, predict)
         if self.nebula is not None:
             flux += self._seen_lines(gas, params) @ self._line_response(near, params["redshift"])
         return Host(flux * self._dilution(params["redshift"]), galaxy)
 
     def added_flux(self, params: Mapping[str, Any], galaxy: Galaxy) -> Array:
         """Fast photometry of what does not belong to the host [microjansky], (n_band,)."""
-        additions = self.structure.additions
-        if not additions:
+        if not self.structure.additions:
             return jnp.zeros(len(self.bands))
-
-        def flux_at(integrals: BandIntegrals) -> Array:
-            parts = [self._emission_fluxes(c, integrals, params, galaxy) for c in additions]
-            return sum(parts[1:], start=parts[0])
-
-        flux = self.table.near(params["redshift"]).fluxes(flux_at)
+        emitted = _Emitted(self, self.structure.additions, params, galaxy)
+        flux = self.table.near(params["redshift"]).fluxes(
+            emitted.by_templates, lambda by_templates, nodes: by_templates + emitted.smooth(nodes)
+        )
         return flux * self._dilution(params["redshift"])
 
     def photometry_fast(self, params: Mapping[str, Any]) -> Array:
@@ -87,31 +88,11 @@ class FastPhotometry(Ingredients):
         host = self.unit_host(params).scaled(amplitude)
         return (host.flux + self.added_flux(params, host.galaxy)) * MICROJANSKY_CGS
 
-    def _starlight_fluxes(
-        self, integrals: BandIntegrals, stars: Stars, gas: Array, params: Mapping[str, Any]
-    ) -> Array:
+    def _behind_dust(self, light: Light, nodes: BandNodes, params: Mapping[str, Any]) -> Array:
         """Light of stars and gas behind the dust in the bands, lines excepted, (n_band,)."""
-        light = integrals.values.light(stars, gas, self._escaping(params))
-        young, old = self.structure.dust.transmission(jnp.asarray(integrals.node_wave), params)
+        young, old = self.structure.dust.transmission(jnp.asarray(nodes.wave), params)
         at_nodes = light.young.reshape(young.shape) * young + light.old.reshape(old.shape) * old
         return at_nodes.sum(axis=1)
-
-    def _emission_fluxes(
-        self,
-        component: Emission,
-        integrals: BandIntegrals,
-        params: Mapping[str, Any],
-        galaxy: Galaxy,
-    ) -> Array:
-        """Light of one component in the bands, (n_band,)."""
-        index = self.structure.emissions.index(component)
-        flux = jnp.zeros(len(self.bands))
-        if (smooth := integrals.smooth[index]) is not None:
-            flux += component.smooth(smooth.wave, params, galaxy) @ smooth.weight
-        if (templates := self.templates[index]) is not None:
-            weights = component.weights(params, galaxy, templates)
-            flux += weights @ integrals.values.templates[index]
-        return flux
 
     def _absorbed_fast(self, stars: Stars, gas: Array, params: Mapping[str, Any]) -> Array:
         """Luminosity that the dust absorbs [Lsun]."""
@@ -128,9 +109,43 @@ class FastPhotometry(Ingredients):
 
     def _line_response(self, near: Neighbours, redshift: ArrayLike) -> Array:
         """Light of lines of unit luminosity in the bands, IGM included, (n_line, n_band)."""
-        values = near.integrals.values
+        values = near.values
         if values.lines is not None:
             return values.lines[0]
         seen = near.blend(values.line_transmission)
         response = line_band_response(self._nebula.data.line_wave, redshift, self._nebula.curves)
         return response * seen[:, None] * flux_unit(self.lsun_erg_s)
+
+
+class _Emitted:
+    """Light of components in the bands, as a function of what is tabulated at one redshift."""
+
+    def __init__(
+        self,
+        model: FastPhotometry,
+        components: Sequence[Emission],
+        params: Mapping[str, Any],
+        galaxy: Galaxy,
+    ) -> None:
+        indices = [model.structure.emissions.index(component) for component in components]
+        self._params, self._galaxy, self._n_band = params, galaxy, len(model.bands)
+        self._components = dict(zip(indices, components, strict=True))
+        self._weights = {
+            i: component.weights(params, galaxy, templates)
+            for i, component in self._components.items()
+            if (templates := model.templates[i]) is not None
+        }
+
+    def by_templates(self, values: LightTable) -> Array:
+        """Light with features, (n_band,)."""
+        parts = (weights @ values.templates[i] for i, weights in self._weights.items())
+        return sum(parts, start=jnp.zeros(self._n_band))
+
+    def smooth(self, nodes: BandNodes) -> Array:
+        """Light with a smooth spectrum, (n_band,)."""
+        flux = jnp.zeros(self._n_band)
+        for i, component in self._components.items():
+            if (table := nodes.smooth[i]) is not None:
+                light = component.smooth(table.wave, self._params, self._galaxy)
+                flux += light @ jnp.asarray(table.weight)
+        return flux

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +41,7 @@ from tengri_ppl.models.sources import Sources, integrate
 from tengri_ppl.observation.photometry import BandQuadrature
 from tengri_ppl.physics.nebular import BandCurves, line_band_response
 
-__all__ = ["LINE_OFFSET", "BandIntegrals", "Neighbours", "PhotometryTable", "build_table"]
+__all__ = ["LINE_OFFSET", "BandNodes", "Neighbours", "PhotometryTable", "build_table"]
 
 Transmission = Callable[[np.ndarray, float], np.ndarray]
 #: Lines are taken to be absorbed like light this much (relatively) blueward of them.
@@ -48,21 +49,18 @@ LINE_OFFSET = 1e-5
 _N_NEAR = 4
 
 
-class BandIntegrals(NamedTuple):
-    """What is tabulated at one redshift.
+class BandNodes(NamedTuple):
+    """Where smooth factors are evaluated at one redshift.
 
     Attributes
     ----------
-    values : LightTable
-        Integrals of L_nu [Lsun/Hz].
-    node_wave : array, shape (n_band, K)
-        Rest-frame wavelengths of the nodes [Angstrom].
+    wave : array, shape (n_band, K)
+        Rest-frame wavelengths of the nodes of the attenuation [Angstrom].
     smooth : tuple of SmoothTable or None
         For each component that adds light, whether and how its smooth spectrum is integrated.
     """
 
-    values: LightTable
-    node_wave: ArrayLike
+    wave: ArrayLike
     smooth: tuple[SmoothTable | None, ...] = ()
 
 
@@ -71,55 +69,54 @@ class Neighbours(NamedTuple):
 
     Attributes
     ----------
-    integrals : BandIntegrals
-        Of all tables, with a leading axis in every array.
+    values, nodes : LightTable, BandNodes
+        Those of all tables, with a leading axis in every array.
     first : Array, scalar
         Index of the first of the tables.
     weights : Array, shape (n,)
         Weights of the interpolation; n = 1 where there is only one table.
     """
 
-    integrals: BandIntegrals
+    values: LightTable
+    nodes: BandNodes
     first: Array
     weights: Array
 
-    def fluxes(self, predict: Callable[[BandIntegrals], Array]) -> Array:
-        """Evaluate the fluxes at the redshift of each table, and interpolate them.
+    def fluxes(
+        self, add_up: Callable[[LightTable], Any], predict: Callable[[Any, BandNodes], Array]
+    ) -> Array:
+        """Compute the fluxes at the redshift of each table, and interpolate them.
 
         Parameters
         ----------
+        add_up : callable
+            Sums over the integrals at one redshift, a pytree.
         predict : callable
-            Fluxes from the integrals at one redshift, (n_band,).
+            Fluxes from these sums and the nodes, (n_band,).
 
         Returns
         -------
         Array, shape (n_band,)
         """
         if self.weights.size == 1:
-            return predict(jax.tree.map(lambda x: x[0], self.integrals))
+            values, nodes = jax.tree.map(lambda x: x[0], (self.values, self.nodes))
+            return predict(add_up(values), nodes)
 
         # One table after the other, and again for gradients: for a batch, copies of several
         # tables per galaxy would take more time than everything that is done with them.
-        @jax.checkpoint
-        def at(index: Array) -> Array:
-            return predict(jax.tree.map(lambda x: _row(x, index), self.integrals))
+        @partial(jax.checkpoint, prevent_cse=False)
+        def sums_at(index: Array) -> Any:
+            return add_up(jax.tree.map(lambda x: x[index], self.values))
 
-        def add(total: Array, each: tuple[Array, Array]) -> tuple[Array, None]:
-            index, weight = each
-            return total + weight * at(index), None
-
-        none = jnp.zeros(jnp.shape(self.integrals.node_wave)[1])
-        indices = self.first + jnp.arange(self.weights.size)
-        return jax.lax.scan(add, none, (indices, self.weights))[0]
+        sums = jax.lax.map(sums_at, self.first + jnp.arange(self.weights.size))
+        return self.weights @ jax.vmap(predict)(sums, jax.tree.map(self._near, self.nodes))
 
     def blend(self, x: ArrayLike) -> Array:
         """Interpolate one of the arrays."""
-        near = jax.lax.dynamic_slice_in_dim(jnp.asarray(x), self.first, self.weights.size)
-        return jnp.tensordot(self.weights, near, axes=1)
+        return jnp.tensordot(self.weights, self._near(x), axes=1)
 
-
-def _row(x: ArrayLike, index: Array) -> Array:
-    return jax.lax.dynamic_index_in_dim(jnp.asarray(x), index, keepdims=False)
+    def _near(self, x: ArrayLike) -> Array:
+        return jax.lax.dynamic_slice_in_dim(jnp.asarray(x), self.first, self.weights.size)
 
 
 @jax.tree_util.register_dataclass
@@ -129,13 +126,16 @@ class PhotometryTable:
 
     Attributes
     ----------
-    integrals : BandIntegrals
+    values : LightTable
+        Integrals of L_nu [Lsun/Hz], with a leading axis of length n_z in every array.
+    nodes : BandNodes
         With a leading axis of length n_z in every array.
     log1pz : array, shape (n_z,)
         ln(1 + z) of the redshifts, uniform.
     """
 
-    integrals: BandIntegrals
+    values: LightTable
+    nodes: BandNodes
     log1pz: ArrayLike
 
     def near(self, redshift: ArrayLike) -> Neighbours:
@@ -145,10 +145,10 @@ class PhotometryTable:
         """
         log1pz = jnp.asarray(self.log1pz)
         if log1pz.size == 1:
-            return Neighbours(self.integrals, jnp.zeros((), dtype=int), jnp.ones(1))
+            return Neighbours(self.values, self.nodes, jnp.zeros((), dtype=int), jnp.ones(1))
         position = (jnp.log1p(redshift) - log1pz[0]) / (log1pz[1] - log1pz[0])
         first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, log1pz.size - _N_NEAR)
-        return Neighbours(self.integrals, first, _cubic_weights(position - first))
+        return Neighbours(self.values, self.nodes, first, _cubic_weights(position - first))
 
 
 def _cubic_weights(x: Array) -> Array:
@@ -204,9 +204,9 @@ def build_table(
         values = replace(values, **_lines(sources, z, transmission, curves))
         nodes = np.stack([rule.nodes for rule in at_z]) / (1.0 + z)
         own = (None if x is None else tabulate_smooth(x, z, igm) for x in smooth)
-        tables.append(BandIntegrals(values, nodes, tuple(own)))
-    stacked = jax.tree.map(lambda *x: np.stack(x), *tables)
-    return PhotometryTable(stacked, np.log1p(redshifts))
+        tables.append((values, BandNodes(nodes, tuple(own))))
+    values, nodes = jax.tree.map(lambda *x: np.stack(x), *tables)
+    return PhotometryTable(values, nodes, np.log1p(redshifts))
 
 
 def _lines(

@@ -12,7 +12,7 @@ import tengri_ppl as tg
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.models.light_table import LightTable, contract
 from tengri_ppl.models.nodes import redshift_nodes
-from tengri_ppl.models.photometry_table import BandIntegrals, PhotometryTable
+from tengri_ppl.models.photometry_table import BandNodes, PhotometryTable
 
 BANDS = [
     *("galex_FUV", "galex_NUV", "sdss_u0", "sdss_g0", "sdss_r0", "sdss_i0", "sdss_z0"),
@@ -31,24 +31,30 @@ def cubic(x):
     return 1.0 - x + 2.0 * x**2 - 3.0 * x**3
 
 
+def make_table(wave, log1pz):
+    """A table whose integrals are the sums of the nodes' wavelengths."""
+    values = LightTable(stars=wave.sum(axis=2), young=None)
+    return PhotometryTable(values, BandNodes(wave), jnp.asarray(log1pz))
+
+
 def test_interpolation_in_redshift_is_exact_for_cubics():
     """In ln(1 + z), between all tables and up to their ends, for fluxes and for single arrays."""
     log1pz = np.linspace(0.1, 0.9, 9)
     with jax.enable_x64(True):
         wave = jnp.asarray(cubic(log1pz))[:, None, None] * jnp.ones((1, 2, 3))
-        table = PhotometryTable(BandIntegrals(LightTable(None, None), wave), jnp.asarray(log1pz))
+        table = make_table(wave, log1pz)
         for x in (0.1, 0.13, 0.47, 0.5, 0.88, 0.9):
             near = table.near(jnp.expm1(x))
-            fluxes = near.fluxes(lambda integrals: integrals.node_wave.sum(axis=1))
-            np.testing.assert_allclose(fluxes, [3.0 * cubic(x)] * 2, rtol=1e-12)
+            fluxes = near.fluxes(lambda values: values.stars, lambda s, nodes: s + nodes.wave[:, 0])
+            np.testing.assert_allclose(fluxes, [4.0 * cubic(x)] * 2, rtol=1e-12)
             np.testing.assert_allclose(near.blend(wave)[0, 0], cubic(x), rtol=1e-12)
 
 
 def test_fluxes_are_interpolated_and_not_what_they_are_made_of():
     """1 / x of x = 1, 2, 3, 4 at the tables, half way: cubic through 1, 1/2, 1/3, 1/4."""
     wave = jnp.arange(1.0, 5.0)[:, None, None]
-    table = PhotometryTable(BandIntegrals(LightTable(None, None), wave), jnp.arange(4.0) / 10)
-    flux = table.near(jnp.expm1(0.15)).fluxes(lambda integrals: 1.0 / integrals.node_wave[:, 0])
+    near = make_table(wave, jnp.arange(4.0) / 10).near(jnp.expm1(0.15))
+    flux = near.fluxes(lambda values: values.stars, lambda sums, _: 1.0 / sums)
     assert float(flux[0]) == pytest.approx((-1 + 9 / 2 + 9 / 3 - 1 / 4) / 16, rel=1e-5)
 
 
