@@ -28,11 +28,15 @@ from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_we
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
+from tengri_ppl.inference.walkers import walk
 
 __all__ = ["ImportanceOptions", "WeightedDraws", "adapt_proposal", "run_importance"]
 
 _NU = 5.0
 _DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
+#: A first proposal with a larger share of effective draws needs no walkers.
+_GOOD_SHARE = 0.1
+_N_WALKERS, _N_KEPT, _N_FIT = 256, 24, 20
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class ImportanceOptions:
         Effective number of draws (Kish) to aim at.
     n_modes : int
         Searches for a mode, from which the proposal starts.
+    n_walk : int
+        Steps of 256 walkers, from which the proposal learns if that from the modes is poor.
     """
 
     n_samples: int = 4000
@@ -58,10 +64,11 @@ class ImportanceOptions:
     max_rounds: int = 8
     min_ess: float = 1000.0
     n_modes: int = 8
+    n_walk: int = 100
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("n_samples", "n_batch", "max_rounds", "n_modes"):
+        for name in ("n_samples", "n_batch", "max_rounds", "n_modes", "n_walk"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
 
@@ -198,7 +205,9 @@ def adapt_proposal(
     progress : callable, optional
         Called after every round.
     """
-    record = _Record()
+    key, key_learn = jax.random.split(key)
+    proposal, n_learning = _learnt(flat, key_learn, proposal, options)
+    record = _Record(n_learning)
     for i, round_key in enumerate(jax.random.split(key, options.max_rounds)):
         x = _propose(proposal, round_key, options.n_batch)
         record.add(proposal, x, flat.log_density(x))
@@ -217,6 +226,39 @@ def adapt_proposal(
     return draws
 
 
+def _learnt(
+    flat: FlatTarget, key: Array, proposal: StudentTMixture, options: ImportanceOptions
+) -> tuple[StudentTMixture, int]:
+    """Let walkers correct a proposal that is poor; return it with the densities evaluated."""
+    key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
+    x = _propose(proposal, key_try, options.n_batch)
+    log_weight = np.asarray(flat.log_density(x) - _mixture_density(proposal, x), dtype=float)
+    tempered = _tempered(log_weight, options.min_ess)
+    weight = np.exp(tempered - tempered.max())
+    if weight.sum() ** 2 / np.sum(weight**2) > _GOOD_SHARE * weight.size and tempered is log_weight:
+        return proposal, options.n_batch
+    weight /= weight.sum()
+    index = jax.random.choice(key_pick, weight.size, (_N_WALKERS,), p=jnp.asarray(weight))
+    path = walk(flat, key_walk, x[index], options.n_walk, _N_KEPT)
+    n_learning = options.n_batch + _N_WALKERS * options.n_walk
+    return _fitted(proposal, key_fit, path), n_learning
+
+
+@jax.jit
+def _fitted(mixture: StudentTMixture, key: Array, x: Array) -> StudentTMixture:
+    """Fit a mixture of the same size to equally weighted points, from random ones of them."""
+    size = mixture.log_weight.size
+    centred = x - x.mean(axis=0)
+    covariance = centred.T @ centred / len(x) + 1e-9 * jnp.eye(x.shape[1])
+    factor = jnp.broadcast_to(jnp.linalg.cholesky(covariance), mixture.factor.shape)
+    first = StudentTMixture(
+        jnp.full(size, -jnp.log(size)), jax.random.choice(key, x, (size,)), 0.7 * factor, mixture.nu
+    )
+    equal = jnp.zeros(len(x))
+    fitted = jax.lax.fori_loop(0, _N_FIT, lambda _, m: m.refitted(x, equal), first)
+    return _defended(fitted, x, equal)
+
+
 def _filled(values: np.ndarray, n: int, value: float) -> Array:
     """Append rows of one value up to a length."""
     width = ((0, n - len(values)), *((0, 0) for _ in values.shape[1:]))
@@ -226,7 +268,8 @@ def _filled(values: np.ndarray, n: int, value: float) -> Array:
 class _Record:
     """All batches so far, weighted by the mixture of all proposals."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_learning: int) -> None:
+        self._n_learning = n_learning
         self._proposals: list[StudentTMixture] = []
         self._x: list[Array] = []
         self._density: list[np.ndarray] = []
@@ -268,7 +311,7 @@ class _Record:
             ess=effective_draws(smoothed),
             log_evidence=float(peak + np.log(np.mean(np.exp(raw - peak)))),
             log_evidence_error=float(np.std(n * np.exp(smoothed)) / np.sqrt(n)),
-            n_evaluations=n,
+            n_evaluations=self._n_learning + n,
             proposal=self._proposals[-1],
         )
 
