@@ -82,8 +82,8 @@ class Ray(NamedTuple):
 def bend(velocity: Array, gradient: Array, time: Array) -> tuple[Array, Array]:
     """Turn a ray towards the gradient g of ln L, for D > 1.
 
-    The angle to the gradient obeys tan(theta/2) ~ exp(-|g| |v| t / (D - 1)); the predicted change
-    of ln L is (1 - D) ln(sin theta_f / sin theta_i). Written with a = cos^2(theta_i / 2) and
+    The angle to the gradient obeys ``tan(theta/2) ~ exp(-|g| |v| t / (D - 1))``; the predicted
+    change of ln L is (1 - D) ln(sin theta_f / sin theta_i). Written with a = cos^2(theta_i / 2) and
     b = sin^2(theta_i / 2), both stay finite along the gradient.
 
     Parameters
