@@ -17,7 +17,7 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.pareto import MAX_PARETO_K, smooth_weights
+from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_weights
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import DISPERSION, Start
 
@@ -69,8 +69,13 @@ class Approximation:
         log_p = np.asarray(self.flat.log_density(x), dtype=float)
         self.count(len(x))
         if log_q is not None:
-            self.diagnostics |= assess(log_p, np.asarray(log_q, dtype=float))
-            self._judge()
+            log_density = np.asarray(log_q, dtype=float)
+            self.diagnostics |= assess(log_p, log_density)
+            if getattr(self.options, "reweight", False):
+                index = self._resample(log_p - log_density)
+                x, log_p = x[index], log_p[index]
+            else:
+                self._judge()
         values = self.flat.values(x)
         return InferenceResult(
             method=self.method,
@@ -82,6 +87,16 @@ class Approximation:
             notes=tuple(self.notes),
             traces=self.traces,
         )
+
+    def _resample(self, log_ratio: np.ndarray) -> np.ndarray:
+        """Return indices of equally weighted draws, which from here on are judged as such."""
+        log_weight, k = smooth_weights(log_ratio)
+        self.diagnostics |= {"pareto_k": k, "n_effective": effective_draws(log_weight)}
+        turns = (np.arange(len(log_weight)) + 0.5) / len(log_weight)
+        index = np.searchsorted(np.cumsum(np.exp(log_weight)), turns)
+        # in an order that has nothing to do with the draws'
+        order = np.random.default_rng(0).permutation(len(index))
+        return np.minimum(index, len(log_weight) - 1)[order]
 
     def _judge(self) -> None:
         """Say so if the approximation is off."""
@@ -117,7 +132,7 @@ def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
     smoothed, k = smooth_weights(log_ratio)
     peak = np.max(log_ratio)
     error = np.std(len(smoothed) * np.exp(smoothed)) / np.sqrt(len(smoothed))
-    elbo = float(np.mean(log_ratio))
+    elbo = float(np.mean(log_ratio[np.isfinite(log_ratio)]))
     log_evidence = float(peak + np.log(np.mean(np.exp(log_ratio - peak))))
     return {
         "approximation_k": k,

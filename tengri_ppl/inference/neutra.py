@@ -27,6 +27,9 @@ from tengri_ppl.inference.variational import VIOptions, train_guide
 
 __all__ = ["NeuTraOptions", "run_neutra"]
 
+#: Options of ``vi`` that are about its own draws.
+_OF_DRAWS = ("n_samples", "reweight")
+
 
 @dataclass(frozen=True)
 class NeuTraOptions(NUTSOptions):
@@ -49,7 +52,7 @@ class NeuTraOptions(NUTSOptions):
         """Check ranges and names."""
         super().__post_init__()
         check_positive(self, "learning_rate", "n_particles", "max_steps")
-        VIOptions(**_pick(self, VIOptions, leave=("n_samples",)))
+        VIOptions(**_pick(self, VIOptions, leave=_OF_DRAWS))
 
 
 def _pick(options: NeuTraOptions, kind: type, leave: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def run_neutra(
             f"{guide[0].__name__} does not"
         )
     flat = FlatTarget(target)
-    run = Approximation("neutra", flat, VIOptions(**_pick(options, VIOptions, ("n_samples",))))
+    run = Approximation("neutra", flat, VIOptions(**_pick(options, VIOptions, _OF_DRAWS)))
     key_train, key_run = jax.random.split(key)
     trained = train_guide(run, key_train, start, progress)
     # another start whitens the same way, without the modes that chains could start at

@@ -27,7 +27,6 @@ from tengri_ppl.inference.guides import (
     log_volume,
     make_guide,
 )
-from tengri_ppl.inference.guides import whitened_model as _whitened_model
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_at_mode
 from tengri_ppl.inference.target import Model, Target
@@ -39,7 +38,7 @@ _BLOCK = 250
 _STAGES = (1.0, 0.1, 0.01)
 #: Blocks that are compared with as many before, for guides that learn slowly.
 _PATIENCE = 4
-#: Gain of the bound per block [nats] that is worth going on for.
+#: Gain per block [nats] that is worth going on for.
 _WORTH = 0.01
 
 
@@ -65,6 +64,8 @@ class VIOptions:
         Steps at most; training ends when the bound has settled.
     n_samples : int
         Draws of the trained guide.
+    reweight : bool
+        Resample the draws by their importance weights: exact where their k-hat is below 0.7.
     """
 
     guide: str | type = "multivariate"
@@ -74,6 +75,7 @@ class VIOptions:
     n_particles: int = 16
     max_steps: int = 20_000
     n_samples: int = 4000
+    reweight: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges and names."""
@@ -225,7 +227,7 @@ def _static(flat: FlatTarget, options: Any) -> _Static:
 
 def _svi(static: _Static) -> SVI:
     """Build guide and SVI; guides keep what they trace, so every program has its own."""
-    model = _whitened_model(static.model, static.layout, static.dimension)
+    model = whitened_model(static.model, static.layout, static.dimension)
     guide = build(static.guide, model, static.dimension)
     transform = static.optimizer
     if isinstance(transform, str):

@@ -60,6 +60,16 @@ def test_geovi_says_where_the_prior_along_the_curve_matters():
     assert "its divergence from the posterior" in result.notes[-1]
 
 
+def test_reweighted_draws_are_exact():
+    mean, sd, _ = ridge_moments(0.6)
+    result = run_geovi(Target(ridge, (0.6,)), jax.random.key(2), GeometricOptions(reweight=True))
+    draws, n = result.samples["x"][0], result.diagnostics["n_effective"]
+    assert result.diagnostics["pareto_k"] < 0.5
+    assert 1000 < n < 4000
+    np.testing.assert_array_less(np.abs(draws.mean(axis=0) - mean), 4 * sd / np.sqrt(n))
+    np.testing.assert_allclose(draws.std(axis=0), sd, rtol=4 / np.sqrt(2 * n))
+
+
 @pytest.mark.parametrize(
     "options", [{"n_samples": 3}, {"n_pairs": 0}, {"max_iterations": 0}, {"tolerance": 0.0}]
 )

@@ -91,3 +91,15 @@ def test_a_posterior_with_a_thin_dust_age_tail_converges(fitted, ssp, sdss):
         "mcmc_nuts", key=jax.random.key(0)
     )
     assert posterior.convergence().converged
+
+
+@pytest.mark.slow
+def test_geovi_sees_the_plain_model_and_agrees_with_nuts(fitted):
+    sed, flux, noise, reference = fitted
+    posterior = tg.Fitter(sed, flux, noise).run("geovi", key=jax.random.key(3))
+    assert posterior.convergence().converged, posterior.convergence().message
+    for name in TRUTH:
+        expected, got = reference.samples[name], posterior.samples[name]
+        assert abs(got.mean() - expected.mean()) < 0.15 * expected.std(), name
+        # 10 %, with the Monte-Carlo error of the chains' standard deviation
+        assert got.std() == pytest.approx(expected.std(), rel=0.12), name
