@@ -26,6 +26,7 @@ from tengri_ppl.inference.guides import (
     has_density,
     log_volume,
     make_guide,
+    whitened_model,
 )
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_at_mode
