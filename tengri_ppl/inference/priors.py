@@ -19,20 +19,8 @@ __all__ = ["check_latent", "from_standard", "standard_shape", "to_standard"]
 _TINY = 1e-37
 _ALMOST_ONE = 1.0 - 6e-8
 
-#: Families with a quantile function that can be differentiated.
-_BY_QUANTILE = (
-    dist.Uniform,
-    dist.Cauchy,
-    dist.Exponential,
-    dist.HalfCauchy,
-    dist.Laplace,
-    dist.Logistic,
-    dist.Gumbel,
-    dist.LeftTruncatedDistribution,
-    dist.RightTruncatedDistribution,
-    dist.TwoSidedTruncatedDistribution,
-)
-_SCALAR = (dist.Normal, dist.HalfNormal, dist.StudentT, dist.Gamma, dist.Beta, *_BY_QUANTILE)
+#: Families with quantiles of our own, which can be differentiated everywhere.
+_OWN_QUANTILES = (dist.Normal, dist.HalfNormal, dist.StudentT, dist.Gamma, dist.Beta)
 
 
 def check_latent(name: str, site: Mapping[str, Any]) -> None:
@@ -61,12 +49,21 @@ def standard_shape(name: str, fn: Any) -> tuple[int, ...]:
     if isinstance(kernel, dist.TransformedDistribution):
         inner = standard_shape(name, kernel.base_dist)
         return batch + inner[len(kernel.batch_shape) :]
-    if isinstance(kernel, (*_SCALAR, dist.MultivariateNormal)):
+    own = (*_OWN_QUANTILES, dist.MultivariateNormal)
+    if isinstance(kernel, own) or _has_quantiles(kernel):
         return outer
     raise ParameterError(
         f"the prior of site {name!r} ({type(kernel).__name__}) is not known as a function of "
         "standard normals; reparametrise it as one, or use method='mcmc_nuts'"
     )
+
+
+def _has_quantiles(kernel: Any) -> bool:
+    """Tell whether a scalar distribution has a cdf and its inverse, a user's own ones too."""
+    methods = (getattr(type(kernel), name) for name in ("cdf", "icdf"))
+    bases = (dist.Distribution.cdf, dist.Distribution.icdf)
+    own = all(method is not base for method, base in zip(methods, bases, strict=True))
+    return own and kernel.event_dim == 0 and not kernel.is_discrete
 
 
 def _kernel(fn: Any) -> Any:

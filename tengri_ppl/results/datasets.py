@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SAMPLE_DIMS", "make_dataset", "make_inference_data"]
+from tengri_ppl.inference.result import InferenceResult
+
+__all__ = ["SAMPLE_DIMS", "make_dataset", "make_inference_data", "make_sample_stats"]
 
 #: Leading axes of everything that is sampled.
 SAMPLE_DIMS = ("chain", "draw")
@@ -47,6 +49,15 @@ def make_dataset(
         n_chain, n_draw = np.shape(next(iter(values.values())))[: len(SAMPLE_DIMS)]
         known |= {"chain": np.arange(n_chain), "draw": np.arange(n_draw)}
     return xr.Dataset(variables, coords=known)
+
+
+def make_sample_stats(result: InferenceResult) -> Any:
+    """Make a dataset of the statistics of draws, and of what was recorded along the way.
+
+    The latter, such as ``elbo``, have an axis of their own in place of chain and draw.
+    """
+    stats = make_dataset(result.sample_stats)
+    return stats.assign({n: (f"{n}_step", np.asarray(x)) for n, x in result.traces.items()})
 
 
 def make_inference_data(groups: Mapping[str, Any], attrs: Mapping[str, Any]) -> Any:

@@ -22,7 +22,12 @@ from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
-from tengri_ppl.results.datasets import SAMPLE_DIMS, make_dataset, make_inference_data
+from tengri_ppl.results.datasets import (
+    SAMPLE_DIMS,
+    make_dataset,
+    make_inference_data,
+    make_sample_stats,
+)
 from tengri_ppl.results.derived import DERIVED, derived_quantities
 from tengri_ppl.results.provenance import model_attributes, run_attributes
 
@@ -88,7 +93,7 @@ def build_inference_data(
     groups = {
         "posterior": make_dataset({**params, **fitted["derived"]}, units=units),
         "unconstrained_posterior": make_dataset(coordinates),
-        "sample_stats": make_dataset(result.sample_stats),
+        "sample_stats": make_sample_stats(result),
         "log_likelihood": make_dataset({"flux": fitted["log_likelihood"]}, dims, bands),
         "posterior_predictive": make_dataset({"flux": fitted["flux"]}, dims, bands, cgs),
         "prior": make_dataset({**prior, **expected["derived"]}, units=units),

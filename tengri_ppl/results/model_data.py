@@ -18,7 +18,12 @@ from tengri_ppl.inference.pointwise import (
 )
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.target import Target
-from tengri_ppl.results.datasets import SAMPLE_DIMS, make_dataset, make_inference_data
+from tengri_ppl.results.datasets import (
+    SAMPLE_DIMS,
+    make_dataset,
+    make_inference_data,
+    make_sample_stats,
+)
 from tengri_ppl.results.provenance import run_attributes
 
 __all__ = ["build_model_data"]
@@ -64,7 +69,7 @@ def build_model_data(
     samples = {name: result.samples[name] for name in _order(target, result)}
     groups = {
         "posterior": make_dataset(samples, dims, labels),
-        "sample_stats": make_dataset(result.sample_stats),
+        "sample_stats": make_sample_stats(result),
         "log_likelihood": make_dataset(data["log_likelihood"], _batch(dims, data), labels),
         "posterior_predictive": make_dataset(data["predictive"], dims, labels),
         "prior": make_dataset({n: x[None] for n, x in prior.items()}, dims, labels),

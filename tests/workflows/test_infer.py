@@ -112,6 +112,14 @@ def test_multivariate_and_discrete_data_and_factors():
     assert mean == pytest.approx(8.0 / 4.5, abs=4.0 * np.sqrt(8.0) / 4.5 / np.sqrt(1000.0))
 
 
+def test_what_an_engine_records_on_its_way_is_kept(tmp_path):
+    data = (jnp.asarray(ERROR), jnp.asarray(EFFECT))
+    fitted = tg.infer(eight_schools, data, method="vi", key=jax.random.key(0), guide="normal")
+    stored = tg.Posterior.load(fitted.save(tmp_path / "vi.nc")).inference_data.sample_stats
+    assert stored["elbo"].dims == ("elbo_step",)
+    assert stored["elbo"][-100:].mean() > stored["elbo"][:100].mean()
+
+
 def test_a_start_from_another_model_is_refused(schools):
     def other():
         numpyro.sample("x", dist.Normal(0.0, 1.0))
