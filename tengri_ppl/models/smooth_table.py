@@ -14,8 +14,9 @@ from tengri_ppl.observation.photometry import BandQuadrature
 
 __all__ = ["SmoothLight", "SmoothTable", "smooth_rules", "tabulate_smooth"]
 
-#: Nodes per band, and how many more for each break that may lie inside.
-_N_NODES, _N_PER_BREAK = 10, 2
+#: Nodes of a narrow band, how many more per unit of ln(wavelength), and for each break that may
+#: lie inside.
+_N_NODES, _N_PER_LN, _N_PER_BREAK = 5, 10.0, 2
 #: Bands are those that light may reach at any redshift up to this one, so that the shapes of
 #: tables, and with them the compiled programs, are the same for all galaxies.
 _HIGHEST_REDSHIFT = 20.0
@@ -70,7 +71,8 @@ def _counts(light: SmoothLight, points: np.ndarray) -> np.ndarray:
     blue, red = (np.log(points[:, i]) - log1pz for i in (0, -1))
     cuts = np.log(breaks)
     inside = np.searchsorted(cuts, red) - np.searchsorted(cuts, blue)
-    return _N_NODES + _N_PER_BREAK * inside.max(axis=0)
+    width = np.ceil(_N_PER_LN * (red - blue)[0]).astype(int)
+    return _N_NODES + width + _N_PER_BREAK * inside.max(axis=0)
 
 
 def tabulate_smooth(rules: BandRules, redshift: float, igm: np.ndarray) -> SmoothTable:

@@ -25,6 +25,7 @@ from tengri_ppl.physics.sfh import (
     StochasticSFH,
 )
 from tengri_ppl.physics.sfh.processes import damped_random_walk, regulator_process
+from tengri_ppl.physics.sfh.stochastic import cut_intervals
 
 LOWER, UPPER = age_intervals(-2.95 + np.arange(-1, 124) / 30.0, "linear")
 AGE = 9.0  # of the universe [Gyr]
@@ -239,3 +240,16 @@ def test_a_field_and_a_burst_keep_the_names_of_the_family():
     assert {"psd_xi", "psd_xi_dyn", "sfh_field_psd_tau_myr", "sfh_burst_fraction"} <= set(names)
     assert {p.shape for p in sfh.parameters if p.name in LATENT} == {(32,)}
     assert len(names) == len(set(names))
+
+
+def test_age_intervals_are_cut_at_the_edges_of_cells():
+    """Every piece lies in the interval and in the cell that it is counted to."""
+    lower, upper = np.array([0.0, 0.5, 2.0]), np.array([0.5, 2.0, 100.0])
+    edges = np.array([0.0, 0.2, 0.5, 1.0, 7.0, 13.0])
+    cuts, home, inside = map(np.asarray, cut_intervals(*map(jnp.asarray, (lower, upper, edges))))
+    np.testing.assert_allclose(cuts, [0.0, 0.2, 0.5, 0.5, 1.0, 2.0, 7.0, 100.0], rtol=1e-6)
+    middle = 0.5 * (cuts[1:] + cuts[:-1])
+    real = np.diff(cuts) > 0
+    np.testing.assert_array_equal(home[real], (np.searchsorted(lower, middle) - 1)[real])
+    expected = np.minimum(np.searchsorted(edges, middle) - 1, edges.size - 2)
+    np.testing.assert_array_equal(inside[real], expected[real])

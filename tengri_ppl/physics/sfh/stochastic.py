@@ -38,6 +38,7 @@ __all__ = [
     "Matern",
     "SFHField",
     "StochasticSFH",
+    "cut_intervals",
 ]
 
 _EXPONENT = 1.8
@@ -230,11 +231,10 @@ class StochasticSFH(SFH):
             index = jnp.searchsorted(edges, lookback, side="right") - 1
             return factor[jnp.clip(index, 0, factor.size - 1)]
 
-        cuts = jnp.sort(jnp.concatenate([lower, edges[1:-1], upper[-1:]]))
+        cuts, home, inside = cut_intervals(lower, upper, edges)
         n_old = int(np.sum(self.field.grid >= FINE_FROM_GYR / _OLDEST_GYR))
         base = self.base.history(params, cosmic_age, cuts[:-1], cuts[1:], n_fine + n_old)
-        weight = cell(0.5 * (cuts[1:] + cuts[:-1]))
-        home = jnp.searchsorted(lower, cuts[:-1], side="right") - 1
+        weight = factor[inside]
         moment = base.moment + base.mass * (cuts[:-1] - lower[home])
 
         def collect(x: Array) -> Array:
@@ -253,3 +253,30 @@ class StochasticSFH(SFH):
         centre = 0.5 * (edges[1:] + edges[:-1])
         field, variance = self.field.log_rate(params, 1e3 * jnp.diff(centre))
         return jnp.exp(np.log(10.0) * field - 0.5 * np.log(10.0) ** 2 * variance)
+
+
+def cut_intervals(lower: Array, upper: Array, edges: Array) -> tuple[Array, Array, Array]:
+    """Cut age intervals at the edges of cells.
+
+    Indices are counted along the sorted cuts by a matrix product, where searches would loop.
+
+    Parameters
+    ----------
+    lower, upper : Array, shape (n_interval,)
+        Age intervals [Gyr], adjoining and increasing, from 0 to beyond all cells.
+    edges : Array, shape (n_cell + 1,)
+        Edges of the cells [Gyr], increasing from 0.
+
+    Returns
+    -------
+    cuts : Array, shape (n_interval + n_cell,)
+        Ends of the pieces [Gyr]; some are of zero length where edges coincide.
+    home, inside : Array, shape (n_interval + n_cell - 1,)
+        For each piece the indices of its interval and of its cell.
+    """
+    n_cut = lower.size + edges.size - 1
+    cuts = jnp.concatenate([lower, edges[1:-1], upper[-1:]])
+    begins = jnp.asarray(np.arange(n_cut) < lower.size, dtype=cuts.dtype)
+    cuts, begins = jax.lax.sort((cuts, begins), num_keys=1)
+    begun = (begins @ np.triu(np.ones((n_cut, n_cut), dtype=cuts.dtype)))[:-1].astype(int)
+    return cuts, begun - 1, jnp.arange(1, n_cut) - begun
