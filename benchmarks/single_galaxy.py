@@ -1,0 +1,174 @@
+"""Fit one galaxy with every method: time to 1000 effective draws, evaluations, memory.
+
+Usage::
+
+    pip install bagpipes==1.3.6                # optional, for --bagpipes
+    python benchmarks/single_galaxy.py REFERENCE [METHOD ...] [--bagpipes]
+
+REFERENCE is the folder with ``fit_mock_sf.json``: 20 bands at a signal-to-noise ratio of 20 of a
+double power law with gas, dust and its emission; six free parameters. Every method runs in a
+process of its own, without a cache on disk: once cold, from the start of Python to the result, and
+then warm with other keys, of which the fastest counts. Chains are lengthened until the smallest
+bulk effective sample size is 1000. ``--bagpipes`` adds BAGPIPES with nautilus and 1000 live points.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+START = time.perf_counter()
+os.environ.setdefault("NPROC", "4")
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+METHODS = (
+    *("auto", "importance", "mcmc_nuts", "mcmc_hmc", "mcmc_dynamic_hmc", "mcmc_chees"),
+    *("mcmc_mclmc", "mcmc_barker", "mcmc_raytrace", "ess", "smc"),
+    *("laplace", "multipathfinder", "vi", "mgvi", "geovi"),
+)
+MIN_ESS = 1000.0
+TESTS = Path(__file__).resolve().parent.parent / "tests" / "crosscheck"
+
+
+def cpu_seconds() -> float:
+    """Time that all threads of this process have worked."""
+    return time.process_time()
+
+
+def measure(reference: Path, method: str, n_warm: int) -> dict[str, Any]:
+    """Fit cold and warm in this process."""
+    sys.path.insert(0, str(TESTS))
+    import jax
+    from bagpipes_cases import bin_ssp, write_nebular
+    from mock_fit import read_mock
+
+    import tengri_ppl as tg
+
+    with tempfile.TemporaryDirectory() as folder:
+        nebular = write_nebular(Path(folder) / "nebular.h5")
+        fitter = read_mock(reference, bin_ssp(tg.load_ssp_data()), nebular).fitter
+    fitter.run(method, key=jax.random.key(0))
+    cold = time.perf_counter() - START
+    options: dict[str, Any] = {}
+    rows = []
+    for seed in range(1, n_warm + 1):
+        begin, cpu = time.perf_counter(), cpu_seconds()
+        posterior = fitter.run(method, key=jax.random.key(seed), **options)
+        verdict = posterior.convergence()
+        attrs = posterior.inference_data.attrs
+        rows.append(
+            {
+                "wall": time.perf_counter() - begin,
+                "cpu": cpu_seconds() - cpu,
+                "ess": verdict.min_ess_bulk,
+                "converged": verdict.converged,
+                "evaluations": attrs.get("n_evaluations", math.nan),
+            }
+        )
+        draws = posterior.inference_data.posterior.sizes["draw"]
+        if method.startswith("mcmc") and not verdict.min_ess_bulk >= MIN_ESS:
+            factor = min(20.0, 1.2 * MIN_ESS / max(verdict.min_ess_bulk, 1.0))
+            options["n_samples"] = int(math.ceil(draws * factor / 100.0) * 100)
+    enough = [row for row in rows if row["ess"] >= MIN_ESS] or rows
+    best = min(enough, key=lambda row: row["wall"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return best | {"cold": cold, "rss": peak / 1e9}
+
+
+def measure_bagpipes(reference: Path) -> dict[str, Any]:
+    """Fit with BAGPIPES and nautilus."""
+    import bagpipes
+    import numpy as np
+    from sedpy.observate import load_filters
+
+    problem = json.loads((reference / "fit_mock_sf.json").read_text())
+    flux, error = (np.asarray(problem[k]) for k in ("flux_mujy", "err_mujy"))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        curves = []
+        for band in load_filters(problem["filters"]):
+            curves.append(f"{band.name}.dat")
+            np.savetxt(curves[-1], np.c_[band.wavelength, band.transmission])
+        galaxy = bagpipes.galaxy(
+            "mock", lambda _: np.c_[flux, error], spectrum_exists=False, filt_list=curves
+        )
+        fit = bagpipes.fit(galaxy, _bagpipes_instructions(problem))
+        begin, cpu = time.perf_counter(), cpu_seconds()
+        fit.fit(verbose=False, sampler="nautilus", n_live=1000)
+        wall, used = time.perf_counter() - begin, cpu_seconds() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "wall": wall,
+        "cpu": used,
+        "ess": math.nan,
+        "converged": True,
+        "evaluations": math.nan,
+        "cold": time.perf_counter() - START,
+        "rss": peak / 1e9,
+    }
+
+
+def _bagpipes_instructions(problem: dict[str, Any]) -> dict[str, Any]:
+    instructions = {key: value for key, value in problem["fixed"].items()}
+    for name, prior in problem["priors"].items():
+        component, parameter = name.split(":")
+        part = instructions.setdefault(component, {})
+        part[parameter] = tuple(prior["limits"])
+        part[f"{parameter}_prior"] = prior["prior"]
+    return instructions
+
+
+def run_apart(reference: Path, method: str, n_warm: int) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, str(reference), "--one", method]
+    command += ["--warm", str(n_warm)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1]}
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("methods", nargs="*", default=METHODS)
+    parser.add_argument("--warm", type=int, default=4, help="warm fits of each method")
+    parser.add_argument("--bagpipes", action="store_true", help="fit with BAGPIPES as well")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        is_peer = arguments.one == "bagpipes"
+        found = (
+            measure_bagpipes(arguments.reference)
+            if is_peer
+            else measure(arguments.reference, arguments.one, arguments.warm)
+        )
+        print(json.dumps(found))
+        return
+    print("method              wall [s]   CPU [s]     ESS   evaluations   cold [s]   RSS [GB]")
+    names = [*arguments.methods, *(["bagpipes"] if arguments.bagpipes else [])]
+    for name in names:
+        found = run_apart(arguments.reference, name, arguments.warm)
+        if "error" in found:
+            print(f"{name:18s}  {found['error']}", flush=True)
+            continue
+        print(
+            f"{name:18s} {found['wall']:9.2f} {found['cpu']:9.1f} {found['ess']:7.0f} "
+            f"{found['evaluations']:13.0f} {found['cold']:10.1f} {found['rss']:10.2f}"
+            f"{'' if found['converged'] else '   not converged'}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
