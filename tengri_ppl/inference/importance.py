@@ -64,7 +64,7 @@ class ImportanceOptions:
     max_rounds: int = 8
     min_ess: float = 1000.0
     n_modes: int = 8
-    n_walk: int = 100
+    n_walk: int = 200
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -214,7 +214,7 @@ def adapt_proposal(
         draws = record.weighted()
         if progress is not None:
             progress("rounds", i + 1, options.max_rounds, 0)
-        if i > 0 and draws.good(options.min_ess):
+        if i > 1 and draws.good(options.min_ess):
             break
         # fixed shapes: rounds to come are points without weight, so that nothing is compiled anew
         log_weight = _tempered(record.log_weight, options.min_ess)

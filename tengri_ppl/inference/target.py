@@ -268,4 +268,4 @@ def _best_of_prior(
         index = jnp.argmin(energy)
         return jax.tree.map(lambda x: x[index], z), energy[index]
 
-    return jax.vmap(best)(jax.random.split(key, n))
+    return jax.lax.map(best, jax.random.split(key, n))
