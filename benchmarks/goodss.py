@@ -54,7 +54,8 @@ def read_bands(folder: Path, names: list[str]) -> tg.Photometry:
     filters = []
     for name in names:
         wave, response = np.loadtxt(folder / "filters" / f"{name}.dat", unpack=True)
-        filters.append(tg.Filter(name, wave, np.where(response < 0.01 * response.max(), 0.0, response)))
+        response = np.where(response < 0.01 * response.max(), 0.0, response)
+        filters.append(tg.Filter(name, wave, response))
     return tg.Photometry(filters)
 
 
