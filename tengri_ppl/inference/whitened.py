@@ -103,7 +103,8 @@ def _begin(
         state = kernel.init(u, key_state, log_density)
         return _Chain(key, state, tuning, _first_transition(kernel))
 
-    return jax.vmap(one)(u, keys)
+    # without weak types, which would make the first advance another program than all others
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(u, keys))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -1,0 +1,100 @@
+"""Compare an engine's result with what is known of a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import arviz as az
+import numpy as np
+from problems import Problem
+
+from tengri_ppl.inference.convergence import worst_rhat_and_ess
+from tengri_ppl.inference.result import InferenceResult
+
+#: Exact engines: standard errors for a mean; and the share of a standard deviation by which it may
+#: be off, beside as many standard errors of its own.
+MAX_Z = 4.0
+MAX_SD_ERROR = 0.05
+#: Approximate engines, unless they say that they are off: shift of a mean in posterior widths, and
+#: error of a width.
+MAX_SHIFT, MAX_WIDTH_ERROR = 0.25, 0.25
+MAX_K = 0.7
+MAX_RHAT = 1.01
+
+
+class Deviation(NamedTuple):
+    """Distance of one component's moments from the reference, and their standard errors [sd]."""
+
+    name: str
+    mean: float
+    mean_error: float
+    sd: float
+    sd_error: float
+
+
+def deviations(result: InferenceResult, problem: Problem) -> Iterator[Deviation]:
+    """Yield the deviations of all components that are known."""
+    for site, reference in problem.mean.items():
+        draws = result.samples[site]
+        draws = draws.reshape(*draws.shape[:2], -1)
+        means, sds = np.ravel(reference), np.ravel(problem.sd[site])
+        for i, (mean, sd) in enumerate(zip(means, sds, strict=True)):
+            x = np.asarray(draws[..., i], dtype=float)
+            mean_error, sd_error = monte_carlo_errors(x, result)
+            yield Deviation(
+                f"{site}[{i}]",
+                (x.mean() - mean) / sd,
+                np.hypot(mean_error / sd, problem.n_reference**-0.5),
+                x.std() / sd - 1.0,
+                np.hypot(sd_error / sd, (2.0 * problem.n_reference) ** -0.5),
+            )
+
+
+def monte_carlo_errors(x: np.ndarray, result: InferenceResult) -> tuple[float, float]:
+    """Standard errors of mean and standard deviation of draws x (chain, draw).
+
+    Draws that stand for weighted ones have as many as their effective number at most.
+    """
+    if np.ptp(x) == 0.0:  # draws that are all the same have no error, and are wrong
+        return 0.0, 0.0
+    mean_error, sd_error = float(az.mcse(x)), float(az.mcse(x, method="sd"))
+    effective = result.diagnostics.get("n_effective", x.size)
+    inflation = max(1.0, np.sqrt(x.size / effective))
+    return mean_error * inflation, sd_error * inflation
+
+
+def check_exact(result: InferenceResult, problem: Problem) -> None:
+    """Means within 4 standard errors, standard deviations within 5 % beside theirs."""
+    for d in deviations(result, problem):
+        assert abs(d.mean) < MAX_Z * d.mean_error, d
+        assert abs(d.sd) < MAX_SD_ERROR + MAX_Z * d.sd_error, d
+        # or the test would say nothing
+        assert d.mean_error < 0.15 and d.sd_error < 0.15, d
+
+
+def check_evidence(result: InferenceResult, problem: Problem) -> None:
+    """Evidence, where the engine gives one and trusts it."""
+    error = result.diagnostics.get("log_evidence_error", np.inf)
+    if problem.log_evidence is not None and np.isfinite(error):
+        difference = result.diagnostics["log_evidence"] - problem.log_evidence
+        assert abs(difference) < 4.0 * error + 0.05, (difference, error)
+
+
+def says_that_it_is_off(result: InferenceResult) -> bool:
+    """Whether the result's own diagnostics warn of it."""
+    diagnostics = result.diagnostics
+    if "pareto_k" in diagnostics:
+        return not diagnostics["pareto_k"] < MAX_K
+    if "approximation_k" in diagnostics:
+        off = not diagnostics["approximation_k"] < MAX_K
+        return off or diagnostics.get("mode_share", 1.0) < 0.95
+    rhat, _ = worst_rhat_and_ess(result.samples)
+    return not rhat < MAX_RHAT
+
+
+def worst(result: InferenceResult, problem: Problem) -> tuple[float, float]:
+    """Largest shift of a mean, and largest error of a width, beyond Monte-Carlo errors."""
+    found = list(deviations(result, problem))
+    shift = max(abs(d.mean) - MAX_Z * d.mean_error for d in found)
+    return shift, max(abs(d.sd) - MAX_Z * d.sd_error for d in found)

@@ -1,0 +1,118 @@
+"""Every registered engine on every problem: a new engine is tested by being registered.
+
+Exact engines must give the known moments; approximate ones must be near them or say that they are
+off. With two distant modes, chains that stay in one of them must be seen not to agree.
+"""
+
+from functools import cache
+
+import jax
+import pytest
+from checks import (
+    MAX_SHIFT,
+    MAX_WIDTH_ERROR,
+    check_evidence,
+    check_exact,
+    says_that_it_is_off,
+    worst,
+)
+from problems import (
+    gaussian_problem,
+    regression_and_hierarchy_problem,
+    shapes_problem,
+    two_modes_problem,
+)
+
+from tengri_ppl.inference.chains import ChainOptions
+from tengri_ppl.inference.ensemble import EnsembleOptions
+from tengri_ppl.inference.method import Method
+from tengri_ppl.inference.registry import list_methods, make_options
+
+PROBLEMS = {
+    "gaussian 1": lambda: gaussian_problem(1, 1.0),
+    "gaussian 5": lambda: gaussian_problem(5, 1e4),
+    "gaussian 50": lambda: gaussian_problem(50, 100.0),
+    "shapes": shapes_problem,
+    "regression and hierarchy": regression_and_hierarchy_problem,
+    "two modes": two_modes_problem,
+}
+
+#: Engines that can't do a problem; docs/methods.md tells users.
+LIMITS = {
+    ("ensemble_aies", "gaussian 50"): "ensembles need too many walkers and steps for 50 parameters",
+    ("ensemble_slice", "gaussian 50"): "as the other ensemble",
+    ("importance", "gaussian 50"): "importance sampling is for some 12 parameters",
+    ("pathfinder", "two modes"): "the weights of draws of one mode know nothing of the other",
+}
+
+#: Engines that differ from another one by their transition only run the problems that tell
+#: transitions apart; what they share is tested with the other one. Programs take long to compile.
+SHARED = {
+    "mcmc_hmc": "mcmc_dynamic_hmc",
+    "mcmc_ghmc": "mcmc_dynamic_hmc",
+    "mcmc_barker": "mcmc_dynamic_hmc",
+    "mcmc_chees": "mcmc_dynamic_hmc",
+    "ensemble_slice": "ensemble_aies",
+    "pathfinder": "multipathfinder",
+}
+TELLING = ("gaussian 5", "shapes")
+
+#: Chains that start as mcmc_dynamic_hmc's do and can't cross between modes either.
+SAME_START = ("mcmc_mclmc", "mcmc_raytrace", "ess")
+
+#: A single point has no moments.
+WITHOUT_MOMENTS = ("map",)
+
+#: Engines that find the right share of two distant modes.
+ACROSS_MODES = ("auto", "importance", "ensemble_aies")
+
+
+def is_run(method, name):
+    """Whether an engine is run on a problem."""
+    if (method.name, name) in LIMITS or method.name in WITHOUT_MOMENTS:
+        return False
+    if name == "two modes" and method.name in SAME_START:
+        return False
+    return method.name not in SHARED or name in TELLING
+
+
+@cache
+def problem(name):
+    """Build a problem once."""
+    return PROBLEMS[name]()
+
+
+def options(method: Method):
+    """Lengths at which Monte-Carlo errors are small enough to tell 5 %, for a few seconds each."""
+    if issubclass(method.options, EnsembleOptions):
+        return make_options(method, {"n_samples": 400})
+    if issubclass(method.options, ChainOptions):
+        return make_options(method, {"n_samples": 1500})
+    return make_options(method, {})
+
+
+PAIRS = [
+    pytest.param(method, name, id=f"{method.name}-{name}")
+    for name in PROBLEMS
+    for method in list_methods()
+    if is_run(method, name)
+]
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_known_moments(method, name):
+    known = problem(name)
+    result = method.run(known.target, jax.random.key(7), options(method))
+    if method.exact and (name != "two modes" or method.name in ACROSS_MODES):
+        check_exact(result, known)
+        check_evidence(result, known)
+    elif not says_that_it_is_off(result):
+        shift, width_error = worst(result, known)
+        assert shift < MAX_SHIFT and width_error < MAX_WIDTH_ERROR
+        check_evidence(result, known)
+
+
+def test_every_exception_is_an_engine():
+    names = {method.name for method in list_methods()}
+    exceptions = {*SHARED, *SHARED.values(), *SAME_START, *WITHOUT_MOMENTS, *ACROSS_MODES}
+    assert exceptions | {name for name, _ in LIMITS} <= names
