@@ -166,7 +166,9 @@ class Chains:
         blocks, diverged = [], 0
         for done in range(start, stop, BLOCK):
             n = min(BLOCK, stop - done)
-            advance = partial(self._advance_group, program, n)
+            # `with jax.enable_x64()` holds for this thread only
+            x64 = jnp.result_type(float) == jnp.float64
+            advance = partial(self._advance_group, program, n, x64)
             parts = list(self._pool.map(advance, range(len(self.states))))
             blocks.append(jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts))
             stats = blocks[-1]["stats"]
@@ -176,9 +178,10 @@ class Chains:
                 self._progress(phase, done + n, total, diverged)
         return jax.tree.map(lambda *x: np.swapaxes(np.concatenate(x), 0, 1), *blocks)
 
-    def _advance_group(self, program: Program, n: int, group: int) -> Any:
+    def _advance_group(self, program: Program, n: int, x64: bool, group: int) -> Any:
         """Advance one group by a block; return its records, (iteration, chain)."""
-        self.states[group], buffer = program(self.states[group], n)
+        with jax.enable_x64(x64):
+            self.states[group], buffer = program(self.states[group], n)
         return jax.tree.map(lambda b: np.asarray(b)[:n], buffer)
 
 

@@ -5,6 +5,7 @@ off. With two distant modes, chains that stay in one of them must be seen not to
 """
 
 from functools import cache
+from itertools import chain
 
 import jax
 import pytest
@@ -31,7 +32,7 @@ from tengri_ppl.inference.registry import list_methods, make_options
 PROBLEMS = {
     "gaussian 1": lambda: gaussian_problem(1, 1.0),
     "gaussian 5": lambda: gaussian_problem(5, 1e4),
-    "gaussian 50": lambda: gaussian_problem(50, 100.0),
+    "gaussian 50": lambda: gaussian_problem(50, 10.0),
     "shapes": shapes_problem,
     "regression and hierarchy": regression_and_hierarchy_problem,
     "two modes": two_modes_problem,
@@ -43,35 +44,50 @@ LIMITS = {
     ("ensemble_slice", "gaussian 50"): "as the other ensemble",
     ("importance", "gaussian 50"): "importance sampling is for some 12 parameters",
     ("pathfinder", "two modes"): "the weights of draws of one mode know nothing of the other",
+    ("vi", "two modes"): "as pathfinder",
+    ("smc", "gaussian 50"): "too few moves per stage: a mean radius that is 0.3 widths too large",
+    ("mgvi", "shapes"): "no factors",
+    ("geovi", "shapes"): "no factors",
+    ("geovi", "two modes"): "no mixtures",
 }
 
-#: Engines that differ from another one by their transition only run the problems that tell
-#: transitions apart; what they share is tested with the other one. Programs take long to compile.
+#: Programs take long to compile. Engines that share all but their transition with another one (on
+#: the right) only run the problems that tell transitions apart.
 SHARED = {
+    "neutra": "mcmc_nuts",
     "mcmc_hmc": "mcmc_dynamic_hmc",
     "mcmc_ghmc": "mcmc_dynamic_hmc",
     "mcmc_barker": "mcmc_dynamic_hmc",
     "mcmc_chees": "mcmc_dynamic_hmc",
     "ensemble_slice": "ensemble_aies",
     "pathfinder": "multipathfinder",
+    "mgvi": "geovi",
 }
 TELLING = ("gaussian 5", "shapes")
 
-#: Chains that start as mcmc_dynamic_hmc's do and can't cross between modes either.
-SAME_START = ("mcmc_mclmc", "mcmc_raytrace", "ess")
+#: The same for single problems: engines that meet nothing new there.
+COVERED = {
+    "gaussian 1": ("auto", "mcmc_nuts", "smc", "geovi"),
+    "gaussian 5": ("auto", "neutra", "mgvi"),
+    "gaussian 50": ("auto",),
+    "regression and hierarchy": (
+        *("auto", "smc", "mcmc_mclmc", "mcmc_raytrace", "ess", "ensemble_aies"),
+        "geovi",  # test_geometric.py has such problems
+    ),
+    "two modes": ("mcmc_mclmc", "mcmc_raytrace", "ess"),
+}
 
 #: A single point has no moments.
 WITHOUT_MOMENTS = ("map",)
 
 #: Engines that find the right share of two distant modes.
-ACROSS_MODES = ("auto", "importance", "ensemble_aies")
+ACROSS_MODES = ("auto", "importance", "smc", "ensemble_aies")
 
 
 def is_run(method, name):
     """Whether an engine is run on a problem."""
-    if (method.name, name) in LIMITS or method.name in WITHOUT_MOMENTS:
-        return False
-    if name == "two modes" and method.name in SAME_START:
+    pair = (method.name, name)
+    if pair in LIMITS or method.name in (*WITHOUT_MOMENTS, *COVERED.get(name, ())):
         return False
     return method.name not in SHARED or name in TELLING
 
@@ -87,7 +103,7 @@ def options(method: Method):
     if issubclass(method.options, EnsembleOptions):
         return make_options(method, {"n_samples": 400})
     if issubclass(method.options, ChainOptions):
-        return make_options(method, {"n_samples": 1500})
+        return make_options(method, {"n_samples": 1200})
     return make_options(method, {})
 
 
@@ -106,7 +122,7 @@ def test_known_moments(method, name):
     if method.exact and (name != "two modes" or method.name in ACROSS_MODES):
         check_exact(result, known)
         check_evidence(result, known)
-    elif not says_that_it_is_off(result):
+    elif not says_that_it_is_off(result, method.exact):
         shift, width_error = worst(result, known)
         assert shift < MAX_SHIFT and width_error < MAX_WIDTH_ERROR
         check_evidence(result, known)
@@ -114,5 +130,5 @@ def test_known_moments(method, name):
 
 def test_every_exception_is_an_engine():
     names = {method.name for method in list_methods()}
-    exceptions = {*SHARED, *SHARED.values(), *SAME_START, *WITHOUT_MOMENTS, *ACROSS_MODES}
-    assert exceptions | {name for name, _ in LIMITS} <= names
+    exceptions = {*SHARED, *SHARED.values(), *WITHOUT_MOMENTS, *ACROSS_MODES}
+    assert exceptions | {name for name, _ in LIMITS} | {*chain(*COVERED.values())} <= names
