@@ -35,13 +35,14 @@ class HMCOptions(WhitenedOptions):
         Time that a trajectory takes, in the mean if it varies. In whitened coordinates a quarter
         of a standard normal's period is pi / 2.
     target_accept_rate : float
-        Acceptance that the step size is adapted to.
+        Acceptance that the step size is adapted to; high, for steps that are too long for a tight
+        bend of the posterior keep trajectories out of it unnoticed.
     max_steps : int
         Gradient evaluations per trajectory, at most.
     """
 
     trajectory_length: float = 1.5
-    target_accept_rate: float = 0.85
+    target_accept_rate: float = 0.95
     max_steps: int = 256
 
     def __post_init__(self) -> None:

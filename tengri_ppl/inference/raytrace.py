@@ -41,12 +41,15 @@ class RaytraceOptions(HMCOptions):
 
     Attributes
     ----------
+    target_accept_rate : float
+        Acceptance that the step size is adapted to.
     integrator : str
         ``"dkd"``, half a drift, a kick, half a drift, or its partner ``"kdk"``.
     sample_hmc : bool
         Kick as Hamiltonian Monte Carlo does, by the gradient, instead of bending the ray.
     """
 
+    target_accept_rate: float = 0.85
     integrator: str = "dkd"
     sample_hmc: bool = False
 

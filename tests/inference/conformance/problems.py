@@ -80,7 +80,7 @@ def gaussian_problem(dimension: int, condition: float) -> Problem:
 
 # -- Shapes that are no Gaussians -----------------------------------------------------------------
 
-BEND, THICKNESS, STEEPNESS = 0.7, 0.5, 6.0
+BEND, THICKNESS, STEEPNESS = 0.4, 0.5, 6.0
 
 
 def shapes(bend, thickness, steepness):
