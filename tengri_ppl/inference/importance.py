@@ -1,7 +1,7 @@
 """Adaptive importance sampling: a mixture that learns the posterior in a few large batches.
 
 The proposal is a mixture of Student-t distributions, first around the modes with the curvature
-there, then refitted to weighted draws. All draws of all rounds are used, weighted by the mixture of
+there, then fitted to where walkers from there have been, then refitted to weighted draws. All draws of all rounds are used, weighted by the mixture of
 all proposals (deterministic mixture weights: Cornuet et al. 2012, Scandinavian Journal of
 Statistics 39, 798), and the tail of the weights is smoothed (Vehtari et al. 2024, JMLR 25, 72).
 """
@@ -34,8 +34,6 @@ __all__ = ["ImportanceOptions", "WeightedDraws", "adapt_proposal", "run_importan
 
 _NU = 5.0
 _DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
-#: A first proposal with a larger share of effective draws needs no walkers.
-_GOOD_SHARE = 0.1
 _N_WALKERS, _N_KEPT, _N_FIT = 256, 24, 20
 
 
@@ -56,7 +54,7 @@ class ImportanceOptions:
     n_modes : int
         Searches for a mode, from which the proposal starts.
     n_walk : int
-        Steps of 256 walkers, from which the proposal learns if that from the modes is poor.
+        Steps of 256 walkers, from which the proposal learns.
     """
 
     n_samples: int = 4000
@@ -229,16 +227,12 @@ def adapt_proposal(
 def _learnt(
     flat: FlatTarget, key: Array, proposal: StudentTMixture, options: ImportanceOptions
 ) -> tuple[StudentTMixture, int]:
-    """Let walkers correct a proposal that is poor; return it with the densities evaluated."""
+    """Let walkers correct a proposal; return what it becomes, with the densities evaluated."""
     key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
     x = _propose(proposal, key_try, options.n_batch)
     log_weight = np.asarray(flat.log_density(x) - _mixture_density(proposal, x), dtype=float)
-    tempered = _tempered(log_weight, options.min_ess)
-    weight = np.exp(tempered - tempered.max())
-    if weight.sum() ** 2 / np.sum(weight**2) > _GOOD_SHARE * weight.size and tempered is log_weight:
-        return proposal, options.n_batch
-    weight /= weight.sum()
-    index = jax.random.choice(key_pick, weight.size, (_N_WALKERS,), p=jnp.asarray(weight))
+    weight = jax.nn.softmax(jnp.asarray(_tempered(log_weight, options.min_ess)))
+    index = jax.random.choice(key_pick, options.n_batch, (_N_WALKERS,), p=weight)
     path = walk(flat, key_walk, x[index], options.n_walk, _N_KEPT)
     n_learning = options.n_batch + _N_WALKERS * options.n_walk
     return _fitted(proposal, key_fit, path), n_learning
