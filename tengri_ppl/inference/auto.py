@@ -14,7 +14,6 @@ from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.importance import (
     ImportanceOptions,
-    WeightedDraws,
     adapt_proposal,
     as_result,
     first_proposal,
@@ -23,6 +22,7 @@ from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_from_draws
 from tengri_ppl.inference.target import Target
+from tengri_ppl.inference.weighted import WeightedDraws
 
 __all__ = ["AutoOptions", "run_auto"]
 

@@ -1,9 +1,10 @@
 """Adaptive importance sampling: a mixture that learns the posterior in a few large batches.
 
 The proposal is a mixture of Student-t distributions, first around the modes with the curvature
-there, then fitted to where walkers from there have been, then refitted to weighted draws. All draws of all rounds are used, weighted by the mixture of
-all proposals (deterministic mixture weights: Cornuet et al. 2012, Scandinavian Journal of
-Statistics 39, 798), and the tail of the weights is smoothed (Vehtari et al. 2024, JMLR 25, 72).
+there, then fitted to where walkers from there have been, then refitted to weighted draws. All draws
+of all rounds are used, weighted by the mixture of all proposals (deterministic mixture weights:
+Cornuet et al. 2012, Scandinavian Journal of Statistics 39, 798), and the tail of the weights is
+smoothed (Vehtari et al. 2024, JMLR 25, 72).
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.laplace import Curvature, curvature
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.optimize import find_modes
-from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_weights
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.walkers import walk
+from tengri_ppl.inference.weighted import Record, WeightedDraws, mixture_density
 
-__all__ = ["ImportanceOptions", "WeightedDraws", "adapt_proposal", "run_importance"]
+__all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
 
 _NU = 5.0
 _DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
@@ -69,51 +70,6 @@ class ImportanceOptions:
         for name in ("n_samples", "n_batch", "max_rounds", "n_modes", "n_walk"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
-
-
-@dataclass(frozen=True)
-class WeightedDraws:
-    """Weighted draws of an adapted proposal.
-
-    Attributes
-    ----------
-    x : ndarray, shape (n, D)
-        Points in unconstrained coordinates.
-    log_weight : ndarray, shape (n,)
-        Smoothed, normalised to a sum of one.
-    log_density : ndarray, shape (n,)
-        Log-posterior up to a constant.
-    pareto_k, ess : float
-        Shape of the tail of the weights, and effective number of draws.
-    log_evidence, log_evidence_error : float
-        Natural logarithm of the evidence, and its standard error.
-    n_evaluations : int
-        Densities evaluated.
-    proposal : StudentTMixture
-        The last proposal.
-    """
-
-    x: np.ndarray
-    log_weight: np.ndarray
-    log_density: np.ndarray
-    pareto_k: float
-    ess: float
-    log_evidence: float
-    log_evidence_error: float
-    n_evaluations: int
-    proposal: StudentTMixture
-
-    def good(self, min_ess: float) -> bool:
-        """Tell whether the draws may stand for the posterior."""
-        return self.ess >= min_ess and self.pareto_k < MAX_PARETO_K
-
-    def resample(self, key: Array, n: int) -> np.ndarray:
-        """Return the indices of ``n`` equally weighted draws, in random order."""
-        key_offset, key_order = jax.random.split(key)
-        turns = (np.arange(n) + float(jax.random.uniform(key_offset))) / n
-        index = np.searchsorted(np.cumsum(np.exp(self.log_weight)), turns)
-        order = np.asarray(jax.random.permutation(key_order, n))
-        return np.minimum(index, len(self.x) - 1)[order]
 
 
 def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
@@ -178,9 +134,6 @@ def _refit(mixture: StudentTMixture, x: Array, log_weight: Array) -> StudentTMix
     return _defended(mixture, x, log_weight)
 
 
-_mixture_density = jax.jit(StudentTMixture.log_density)
-
-
 def adapt_proposal(
     flat: FlatTarget,
     key: Array,
@@ -205,7 +158,7 @@ def adapt_proposal(
     """
     key, key_learn = jax.random.split(key)
     proposal, n_learning = _learnt(flat, key_learn, proposal, options)
-    record = _Record(n_learning)
+    record = Record(n_learning)
     for i, round_key in enumerate(jax.random.split(key, options.max_rounds)):
         x = _propose(proposal, round_key, options.n_batch)
         record.add(proposal, x, flat.log_density(x))
@@ -230,7 +183,7 @@ def _learnt(
     """Let walkers correct a proposal; return what it becomes, with the densities evaluated."""
     key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
     x = _propose(proposal, key_try, options.n_batch)
-    log_weight = np.asarray(flat.log_density(x) - _mixture_density(proposal, x), dtype=float)
+    log_weight = np.asarray(flat.log_density(x) - mixture_density(proposal, x), dtype=float)
     weight = jax.nn.softmax(jnp.asarray(_tempered(log_weight, options.min_ess)))
     index = jax.random.choice(key_pick, options.n_batch, (_N_WALKERS,), p=weight)
     path = walk(flat, key_walk, x[index], options.n_walk, _N_KEPT)
@@ -257,57 +210,6 @@ def _filled(values: np.ndarray, n: int, value: float) -> Array:
     """Append rows of one value up to a length."""
     width = ((0, n - len(values)), *((0, 0) for _ in values.shape[1:]))
     return jnp.asarray(np.pad(values, width, constant_values=value), dtype=float)
-
-
-class _Record:
-    """All batches so far, weighted by the mixture of all proposals."""
-
-    def __init__(self, n_learning: int) -> None:
-        self._n_learning = n_learning
-        self._proposals: list[StudentTMixture] = []
-        self._x: list[Array] = []
-        self._density: list[np.ndarray] = []
-        #: log-density of proposal i at batch j
-        self._log_q: list[list[np.ndarray]] = []
-
-    def add(self, proposal: StudentTMixture, x: Array, log_density: Array) -> None:
-        """Add a batch, drawn from a new proposal."""
-        for earlier, row in zip(self._proposals, self._log_q, strict=True):
-            row.append(np.asarray(_mixture_density(earlier, x), dtype=float))
-        self._x.append(x)
-        self._proposals.append(proposal)
-        self._density.append(np.asarray(log_density, dtype=float))
-        everywhere = [np.asarray(_mixture_density(proposal, y), dtype=float) for y in self._x]
-        self._log_q.append(everywhere)
-
-    @property
-    def log_density(self) -> np.ndarray:
-        """Log-posterior at all points, (n,)."""
-        return np.concatenate(self._density)
-
-    @property
-    def log_weight(self) -> np.ndarray:
-        """Deterministic mixture weights of all points, (n,)."""
-        rows = np.stack([np.concatenate(row) for row in self._log_q])
-        return self.log_density - (np.logaddexp.reduce(rows, axis=0) - np.log(len(rows)))
-
-    def weighted(self) -> WeightedDraws:
-        """Smooth the weights and sum them up."""
-        raw = self.log_weight
-        n = raw.size
-        smoothed, k = smooth_weights(raw)
-        peak = np.max(raw, initial=np.finfo(float).min)
-        return WeightedDraws(
-            x=np.concatenate([np.asarray(x) for x in self._x]),
-            log_weight=smoothed,
-            log_density=self.log_density,
-            pareto_k=k,
-            ess=effective_draws(smoothed),
-            log_evidence=float(peak + np.log(np.mean(np.exp(raw - peak)))),
-            log_evidence_error=float(np.std(n * np.exp(smoothed)) / np.sqrt(n)),
-            n_evaluations=self._n_learning + n,
-            proposal=self._proposals[-1],
-        )
 
 
 def _tempered(log_weight: np.ndarray, min_ess: float) -> np.ndarray:
