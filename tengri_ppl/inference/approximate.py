@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from tengri_ppl.inference.geometric import GeometricOptions, run_geovi, run_mgvi
 from tengri_ppl.inference.method import Method
-from tengri_ppl.inference.modes import LaplaceOptions, MAPOptions, run_laplace, run_map
-from tengri_ppl.inference.neutra import NeuTraOptions, run_neutra
-from tengri_ppl.inference.pathfinder import (
-    MultipathfinderOptions,
-    PathfinderOptions,
-    run_multipathfinder,
-    run_pathfinder,
-)
-from tengri_ppl.inference.variational import VIOptions, run_vi
 
 __all__ = ["APPROXIMATE"]
 
@@ -20,22 +10,25 @@ APPROXIMATE = (
     Method(
         name="map",
         summary="the point of the largest posterior density, by L-BFGS from several starts",
-        options=MAPOptions,
-        run=run_map,
+        module="modes",
+        function="run_map",
+        options_class="MAPOptions",
         exact=False,
     ),
     Method(
         name="laplace",
         summary="a Gaussian at the mode with the exact Hessian: for posteriors that are nearly one",
-        options=LaplaceOptions,
-        run=run_laplace,
+        module="modes",
+        function="run_laplace",
+        options_class="LaplaceOptions",
         exact=False,
     ),
     Method(
         name="pathfinder",
         summary="the best Gaussian along a quasi-Newton path: a quick look, or a start for chains",
-        options=PathfinderOptions,
-        run=run_pathfinder,
+        module="pathfinder",
+        function="run_pathfinder",
+        options_class="PathfinderOptions",
         citations=("Zhang2022",),
         exact=False,
     ),
@@ -45,8 +38,9 @@ APPROXIMATE = (
             "Gaussians of many paths, resampled by importance weights: exact where its k-hat is "
             "below 0.7"
         ),
-        options=MultipathfinderOptions,
-        run=run_multipathfinder,
+        module="pathfinder",
+        function="run_multipathfinder",
+        options_class="MultipathfinderOptions",
         citations=("Zhang2022", "Vehtari2024"),
         exact=False,
     ),
@@ -56,8 +50,9 @@ APPROXIMATE = (
             "stochastic variational inference with any of NumPyro's guides (guide='multivariate', "
             "'low_rank', 'iaf', ...) and any optimiser of optax"
         ),
-        options=VIOptions,
-        run=run_vi,
+        module="variational",
+        function="run_vi",
+        options_class="VIOptions",
         aliases=("svi",),
         citations=("Kucukelbir2017",),
         exact=False,
@@ -65,8 +60,9 @@ APPROXIMATE = (
     Method(
         name="neutra",
         summary="NUTS in the coordinates of a trained flow: exact, for curved posteriors",
-        options=NeuTraOptions,
-        run=run_neutra,
+        module="neutra",
+        function="run_neutra",
+        options_class="NeuTraOptions",
         citations=("Hoffman2019", "HoffmanGelman2014"),
     ),
     Method(
@@ -75,8 +71,9 @@ APPROXIMATE = (
             "metric Gaussian variational inference, in standard coordinates: for nearly Gaussian "
             "posteriors of many parameters"
         ),
-        options=GeometricOptions,
-        run=run_mgvi,
+        module="geometric",
+        function="run_mgvi",
+        options_class="GeometricOptions",
         citations=("KnollmuellerEnsslin2019",),
         exact=False,
         coordinates="standard",
@@ -87,8 +84,9 @@ APPROXIMATE = (
             "geometric variational inference, in standard coordinates: as mgvi, and follows curved "
             "posteriors"
         ),
-        options=GeometricOptions,
-        run=run_geovi,
+        module="geometric",
+        function="run_geovi",
+        options_class="GeometricOptions",
         citations=("Frank2021", "KnollmuellerEnsslin2019"),
         exact=False,
         coordinates="standard",

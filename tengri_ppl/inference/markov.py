@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from tengri_ppl.inference.barker import BarkerOptions, run_barker
-from tengri_ppl.inference.chees import ChEESOptions, run_chees
-from tengri_ppl.inference.elliptical import EllipticalOptions, run_elliptical
-from tengri_ppl.inference.ensemble import AIESOptions, SliceOptions, run_aies, run_slice
-from tengri_ppl.inference.hamiltonian import (
-    GHMCOptions,
-    HMCOptions,
-    run_dynamic_hmc,
-    run_ghmc,
-    run_hmc,
-)
-from tengri_ppl.inference.mclmc import MCLMCOptions, run_mclmc
 from tengri_ppl.inference.method import Method
-from tengri_ppl.inference.raytrace import RaytraceOptions, run_raytrace
 
 __all__ = ["MARKOV_CHAINS"]
 
@@ -23,8 +10,9 @@ MARKOV_CHAINS = (
     Method(
         name="mcmc_hmc",
         summary="Hamiltonian Monte Carlo with trajectories of one length: exact, needs gradients",
-        options=HMCOptions,
-        run=run_hmc,
+        module="hamiltonian",
+        function="run_hmc",
+        options_class="HMCOptions",
         aliases=("hmc",),
         citations=("Duane1987", "Cabezas2024"),
     ),
@@ -34,24 +22,27 @@ MARKOV_CHAINS = (
             "Hamiltonian Monte Carlo with trajectories of varied lengths: exact, needs gradients; "
             "the fewest gradients on posteriors that are nearly normal"
         ),
-        options=HMCOptions,
-        run=run_dynamic_hmc,
+        module="hamiltonian",
+        function="run_dynamic_hmc",
+        options_class="HMCOptions",
         aliases=("dynamic_hmc",),
         citations=("Duane1987", "Hoffman2021", "Cabezas2024"),
     ),
     Method(
         name="mcmc_ghmc",
         summary="generalised HMC, one leapfrog step at a time: exact, needs gradients",
-        options=GHMCOptions,
-        run=run_ghmc,
+        module="hamiltonian",
+        function="run_ghmc",
+        options_class="GHMCOptions",
         aliases=("ghmc",),
         citations=("HoffmanSountsov2022", "Neal2020", "Cabezas2024"),
     ),
     Method(
         name="mcmc_barker",
         summary="Barker's proposal: exact, needs gradients; robust to scales that vary",
-        options=BarkerOptions,
-        run=run_barker,
+        module="barker",
+        function="run_barker",
+        options_class="BarkerOptions",
         aliases=("barker",),
         citations=("LivingstoneZanella2022", "Cabezas2024"),
     ),
@@ -61,8 +52,9 @@ MARKOV_CHAINS = (
             "microcanonical Langevin Monte Carlo with a Metropolis step: exact, needs gradients; "
             "for many parameters"
         ),
-        options=MCLMCOptions,
-        run=run_mclmc,
+        module="mclmc",
+        function="run_mclmc",
+        options_class="MCLMCOptions",
         aliases=("mclmc",),
         citations=("Robnik2023", "Robnik2025", "Cabezas2024"),
     ),
@@ -72,24 +64,27 @@ MARKOV_CHAINS = (
             "ChEES-HMC, many chains whose trajectories have one adapted length: exact, needs "
             "gradients; for accelerators"
         ),
-        options=ChEESOptions,
-        run=run_chees,
+        module="chees",
+        function="run_chees",
+        options_class="ChEESOptions",
         aliases=("chees",),
         citations=("Hoffman2021", "Cabezas2024"),
     ),
     Method(
         name="mcmc_raytrace",
         summary="ray tracing sampler (Behroozi 2025): exact, needs gradients; for many parameters",
-        options=RaytraceOptions,
-        run=run_raytrace,
+        module="raytrace",
+        function="run_raytrace",
+        options_class="RaytraceOptions",
         aliases=("raytrace",),
         citations=("Behroozi2025",),
     ),
     Method(
         name="ess",
         summary="generalised elliptical slice sampling: exact, without gradients or tuning",
-        options=EllipticalOptions,
-        run=run_elliptical,
+        module="elliptical",
+        function="run_elliptical",
+        options_class="EllipticalOptions",
         aliases=("elliptical_slice",),
         citations=("Murray2010", "Nishihara2014", "Cabezas2024"),
     ),
@@ -99,8 +94,9 @@ MARKOV_CHAINS = (
             "affine-invariant ensemble, stretch and differential evolution moves (NumPyro): exact, "
             "without gradients; up to some 10 parameters"
         ),
-        options=AIESOptions,
-        run=run_aies,
+        module="ensemble",
+        function="run_aies",
+        options_class="AIESOptions",
         aliases=("aies",),
         citations=("GoodmanWeare2010", "TerBraak2006", "ForemanMackey2013"),
     ),
@@ -109,8 +105,9 @@ MARKOV_CHAINS = (
         summary=(
             "ensemble slice sampler (NumPyro): exact, without gradients; up to some 10 parameters"
         ),
-        options=SliceOptions,
-        run=run_slice,
+        module="ensemble",
+        function="run_slice",
+        options_class="SliceOptions",
         aliases=("zeus",),
         citations=("KaramanisBeutler2021", "Karamanis2021"),
     ),

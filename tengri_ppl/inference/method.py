@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 from tengri_ppl.inference.result import InferenceResult
@@ -21,10 +23,8 @@ class Method:
         Name for ``Fitter.run``.
     summary : str
         What it does and when to use it.
-    options : type
-        Dataclass of its options, with defaults.
-    run : callable
-        ``run(target, key, options, progress=...)`` -> :class:`InferenceResult`.
+    module, function, options_class : str
+        Where it is, in this package; imported when it is used, with the libraries that it needs.
     aliases : tuple of str
         Other names.
     citations : tuple of str
@@ -39,9 +39,25 @@ class Method:
 
     name: str
     summary: str
-    options: type
-    run: Callable[..., InferenceResult]
+    module: str
+    function: str
+    options_class: str
     aliases: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
     exact: bool = True
     coordinates: Literal["sampling", "standard"] = "sampling"
+
+    @property
+    def options(self) -> type:
+        """Dataclass of its options, with defaults."""
+        found: type = getattr(self._load(), self.options_class)
+        return found
+
+    @property
+    def run(self) -> Callable[..., InferenceResult]:
+        """``run(target, key, options, start=..., progress=...)`` -> :class:`InferenceResult`."""
+        found: Callable[..., InferenceResult] = getattr(self._load(), self.function)
+        return found
+
+    def _load(self) -> ModuleType:
+        return import_module(f"tengri_ppl.inference.{self.module}")

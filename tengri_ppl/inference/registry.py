@@ -7,12 +7,8 @@ from typing import Any
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.inference.approximate import APPROXIMATE
-from tengri_ppl.inference.auto import AutoOptions, run_auto
-from tengri_ppl.inference.importance import ImportanceOptions, run_importance
 from tengri_ppl.inference.markov import MARKOV_CHAINS
 from tengri_ppl.inference.method import Method
-from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
-from tengri_ppl.inference.smc import SMCOptions, run_smc
 
 __all__ = ["Method", "get_method", "list_methods", "make_options"]
 
@@ -24,14 +20,16 @@ _METHODS = (
             "importance sampling if its diagnostics are good, else NUTS from what it has learnt: "
             "the fastest safe choice for any model"
         ),
-        options=AutoOptions,
-        run=run_auto,
+        module="auto",
+        function="run_auto",
+        options_class="AutoOptions",
     ),
     Method(
         name="mcmc_nuts",
         summary="No-U-Turn sampler (NumPyro): exact, needs gradients; up to some 100 parameters",
-        options=NUTSOptions,
-        run=run_nuts,
+        module="nuts",
+        function="run_nuts",
+        options_class="NUTSOptions",
         aliases=("nuts",),
         citations=("HoffmanGelman2014",),
     ),
@@ -41,8 +39,9 @@ _METHODS = (
             "adaptive importance sampling with evidence: exact where its k-hat is below 0.7; "
             "the fastest for up to some 12 parameters"
         ),
-        options=ImportanceOptions,
-        run=run_importance,
+        module="importance",
+        function="run_importance",
+        options_class="ImportanceOptions",
     ),
     Method(
         name="smc",
@@ -50,8 +49,9 @@ _METHODS = (
             "tempered sequential Monte Carlo with evidence: exact, needs gradients and proper "
             "priors; for several modes, and where importance sampling gives up"
         ),
-        options=SMCOptions,
-        run=run_smc,
+        module="smc",
+        function="run_smc",
+        options_class="SMCOptions",
         citations=("DelMoral2006", "Cabezas2024"),
         coordinates="standard",
     ),

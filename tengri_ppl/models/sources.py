@@ -62,9 +62,7 @@ def integrate(sources: Sources, at: list[np.ndarray], rules: list[np.ndarray]) -
     LightTable
         Without lines and smooth spectra.
     """
-    n_age, n_met, n_wave = sources.stars.shape
-    every = sources.stars.reshape(-1, n_wave)
-    stars = _project_all(sources.wave, every, at, rules).reshape(n_age, n_met, -1)
+    stars = _project_all(sources.wave, sources.stars, at, rules)
     table = LightTable(
         stars=stars,
         young=stars[: sources.n_young].copy(),
@@ -73,11 +71,11 @@ def integrate(sources: Sources, at: list[np.ndarray], rules: list[np.ndarray]) -
     if sources.nebular is None:
         return table
     blue = [r * (x < IONISING_EDGE) for x, r in zip(at, rules, strict=True)]
-    ionising = _project_all(sources.wave, every[: sources.n_young * n_met], at, blue)
+    young = sources.stars[: sources.n_young]
     gas, gas_wave = np.asarray(sources.nebular.continuum), np.asarray(sources.nebular.wave)
     return replace(
         table,
-        ionising=ionising.reshape(-1, n_met, stars.shape[2]),
+        ionising=_project_all(sources.wave, young, at, blue),
         nebular=_project_all(gas_wave, gas.reshape(-1, gas_wave.size), at, rules),
     )
 
@@ -95,16 +93,16 @@ def _templates(
 def _project_all(
     wave: np.ndarray, flux: np.ndarray, at: list[np.ndarray], rules: list[np.ndarray]
 ) -> np.ndarray:
-    """Integrals of spectra (n, n_wave) in all bands, (n, n_band * K)."""
+    """Integrals of spectra (..., n_wave) in all bands, (..., n_band * K)."""
     pairs = zip(at, rules, strict=True)
-    return np.concatenate([_project(wave, flux, x, rule) for x, rule in pairs], axis=1)
+    return np.concatenate([_project(wave, flux, x, rule) for x, rule in pairs], axis=-1)
 
 
 def _project(wave: np.ndarray, flux: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sum ``weights`` (K, n_q) times the spectra interpolated linearly ``at`` (n_q,), 0 outside."""
     inside = (at >= wave[0]) & (at <= wave[-1])
     if not inside.any():
-        return np.zeros((len(flux), len(weights)), dtype=flux.dtype)
+        return np.zeros((*flux.shape[:-1], len(weights)), dtype=flux.dtype)
     at, weights = at[inside], weights[:, inside]
     upper = np.clip(np.searchsorted(wave, at), 1, wave.size - 1)
     first, last = upper.min() - 1, upper.max() + 1
@@ -118,4 +116,4 @@ def _project(wave: np.ndarray, flux: np.ndarray, at: np.ndarray, weights: np.nda
         ],
         axis=1,
     )
-    return flux[:, first:last] @ matrix.astype(flux.dtype)
+    return np.tensordot(flux[..., first:last], matrix.astype(flux.dtype), axes=1)
