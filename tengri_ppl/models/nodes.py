@@ -64,10 +64,10 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
     """Return the smallest number of attenuation nodes per band that reaches a tolerance.
 
     The error is that of the band-averaged transmission of the dust for a flat spectrum, over
-    draws from the prior and bands; its 95th percentile has to be below half the tolerance at each
-    of several redshifts. They are spread over the prior of a free redshift; models of a fixed one
-    share the same set (so that the choice, and with it the shape of the compiled program, is the
-    same for all galaxies).
+    draws from the prior and bands. Its 95th percentile has to be below half the tolerance at each
+    of several redshifts that are spread over the prior of a free redshift; models of a fixed one
+    share a set of redshifts, over all of which the percentile is taken (so that the choice, and
+    with it the shape of the compiled program, is the same for all galaxies).
 
     Raises
     ------
@@ -89,7 +89,8 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
             _errors(rules.at(z), quadrature, at_z, z)
             for z, at_z in zip(redshifts, seen, strict=True)
         ]
-        if all(np.percentile(x, 95) < _MARGIN * tolerance for x in errors if x.size):
+        groups = [np.concatenate(errors)] if isinstance(spec["redshift"], Fixed) else errors
+        if all(np.percentile(x, 95) < _MARGIN * tolerance for x in groups if x.size):
             return k
     raise ParameterError(
         f"tolerance={tolerance:g} is not reached with {max(_CANDIDATES)} attenuation nodes "
