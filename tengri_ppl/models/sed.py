@@ -21,6 +21,7 @@ from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.physics.emission import Galaxy
 from tengri_ppl.physics.ssp import SSPData
+from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["LineFluxes", "SEDModel"]
 
@@ -116,6 +117,7 @@ class SEDModel:
             h0=h0,
             om0=om0,
         )
+        release_memory()
         self.provenance = ssp.provenance
         self._error: dict[str, float] | None = None
 

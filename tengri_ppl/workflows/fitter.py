@@ -21,7 +21,7 @@ from tengri_ppl.observation.noise import GaussianNoise, clean_photometry
 from tengri_ppl.results.inference_data import build_inference_data
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.progress import progress_bar
-from tengri_ppl.runtime.memory import peak_rss_bytes
+from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
 
 __all__ = ["Fitter"]
 
@@ -145,6 +145,7 @@ class Fitter:
         idata = build_inference_data(
             result, self.model, self.noise, self.data, key=key_predict, attrs=attrs
         )
+        release_memory()
         idata.attrs["wall_time_s"] = time.perf_counter() - start
         posterior = Posterior(idata, model=self.model, rerun=self.run)
         if verbose:

@@ -17,7 +17,7 @@ from tengri_ppl.inference.target import Target
 from tengri_ppl.results.model_data import build_model_data
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.progress import progress_bar
-from tengri_ppl.runtime.memory import peak_rss_bytes
+from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
 
 __all__ = ["infer"]
 
@@ -83,6 +83,7 @@ def infer(
         result = run_method(target, method, key_run, init=init, progress=report, options=options)
     attrs = {"seed": jax.random.key_data(key).tolist(), "peak_rss_bytes": peak_rss_bytes()}
     idata = build_model_data(result, target, key=key_data, coords=coords, attrs=attrs)
+    release_memory()
     idata.attrs["wall_time_s"] = time.perf_counter() - begin
     again = partial(infer, model, args, kwargs, coords=coords)
     return Posterior(idata, rerun=again)
