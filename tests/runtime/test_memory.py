@@ -25,4 +25,4 @@ def test_small_pieces_are_given_back():
     release_memory()
     assert len(keep) == PIECE
     assert full - resident_bytes() > 0.5 * PIECE * N_PIECES
-    assert peak_rss_bytes() >= full
+    assert peak_rss_bytes() > 0.9 * full
