@@ -16,7 +16,7 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 ENGINES = [
     ("auto", {}, True),
     ("importance", {"min_ess": 2000.0}, True),
-    ("mcmc_nuts", {"n_samples": 1000}, False),
+    ("mcmc_nuts", {"n_samples": 2000}, False),
     pytest.param(
         *("smc", {}, True),
         marks=pytest.mark.xfail(reason="islands of 1000 particles agree to R-hat 1.04 only"),
