@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,11 +15,25 @@ import tengri_ppl as tg
 from tengri_ppl.runtime.compilation import enable_persistent_cache
 
 ROOT = Path(__file__).resolve().parent.parent
+MAX_MEMORY_MAPS = 30_000
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compilation_cache():
     enable_persistent_cache(ROOT / ".cache" / "jax-tests")
+
+
+@pytest.fixture(autouse=True)
+def _few_memory_maps():
+    """Drop compiled programs before their memory maps reach Linux's limit of 65530.
+
+    XLA maps every compiled program into memory; past the limit the process dies.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAX_MEMORY_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

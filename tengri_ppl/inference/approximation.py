@@ -17,7 +17,13 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_weights
+from tengri_ppl.inference.pareto import (
+    MAX_PARETO_K,
+    effective_draws,
+    estimate_evidence,
+    resample,
+    smooth_weights,
+)
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import DISPERSION, Start
 
@@ -64,15 +70,20 @@ class Approximation:
         total = self.diagnostics.get("n_evaluations", 0.0) + float(np.sum(n))
         self.diagnostics["n_evaluations"] = total
 
-    def result(self, x: Array, log_q: Array | None = None) -> InferenceResult:
-        """Return draws x (n, D) as a result; with their log q (n,) they are assessed."""
+    def result(
+        self, x: Array, log_q: Array | None = None, key: Array | None = None
+    ) -> InferenceResult:
+        """Return draws x (n, D) as a result; with their log q (n,) they are assessed.
+
+        Engines with an option ``reweight`` give a random key for it.
+        """
         log_p = np.asarray(self.flat.log_density(x), dtype=float)
         self.count(len(x))
         if log_q is not None:
             log_density = np.asarray(log_q, dtype=float)
             self.diagnostics |= assess(log_p, log_density)
-            if getattr(self.options, "reweight", False):
-                index = self._resample(log_p - log_density)
+            if key is not None and self.options.reweight:
+                index = self._resample(key, log_p - log_density)
                 x, log_p = x[index], log_p[index]
             else:
                 self._judge()
@@ -88,15 +99,11 @@ class Approximation:
             traces=self.traces,
         )
 
-    def _resample(self, log_ratio: np.ndarray) -> np.ndarray:
+    def _resample(self, key: Array, log_ratio: np.ndarray) -> np.ndarray:
         """Return indices of equally weighted draws, which from here on are judged as such."""
         log_weight, k = smooth_weights(log_ratio)
         self.diagnostics |= {"pareto_k": k, "n_effective": effective_draws(log_weight)}
-        turns = (np.arange(len(log_weight)) + 0.5) / len(log_weight)
-        index = np.searchsorted(np.cumsum(np.exp(log_weight)), turns)
-        # in an order that has nothing to do with the draws'
-        order = np.random.default_rng(0).permutation(len(index))
-        return np.minimum(index, len(log_weight) - 1)[order]
+        return resample(key, log_weight, len(log_weight))
 
     def _judge(self) -> None:
         """Say so if the approximation is off."""
@@ -130,16 +137,14 @@ def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
     """
     log_ratio = log_p - log_q
     smoothed, k = smooth_weights(log_ratio)
-    peak = np.max(log_ratio)
-    error = np.std(len(smoothed) * np.exp(smoothed)) / np.sqrt(len(smoothed))
+    log_evidence, error = estimate_evidence(log_ratio, smoothed)
     elbo = float(np.mean(log_ratio[np.isfinite(log_ratio)]))
-    log_evidence = float(peak + np.log(np.mean(np.exp(log_ratio - peak))))
     return {
         "approximation_k": k,
         "elbo": elbo,
         "kl_divergence": log_evidence - elbo,
         "log_evidence": log_evidence,
-        "log_evidence_error": float(error) if k < MAX_PARETO_K else float("inf"),
+        "log_evidence_error": error if k < MAX_PARETO_K else float("inf"),
     }
 
 
@@ -158,8 +163,8 @@ def gaussian_draws(start: Start, key: Array, n: int) -> tuple[Array, Array]:
 
 def gaussian_log_density(start: Start, u: Array) -> Array:
     """Log-density over x of a Gaussian at whitened points u (..., D)."""
-    log_volume = jnp.sum(jnp.log(jnp.diagonal(start.factor)))
-    return -0.5 * jnp.sum(u**2, axis=-1) - 0.5 * u.shape[-1] * jnp.log(2.0 * jnp.pi) - log_volume
+    norm = 0.5 * u.shape[-1] * jnp.log(2.0 * jnp.pi) + start.log_volume
+    return -0.5 * jnp.sum(u**2, axis=-1) - norm
 
 
 def check_positive(options: Any, *names: str) -> None:

@@ -140,7 +140,7 @@ def _run(
     options = options or GeometricOptions()
     view = StandardTarget(target)
     run = Approximation(method, view, options)
-    key_mode, key_mean, key_draw = jax.random.split(key, 3)
+    key_mode, key_mean, key_draw, key_pick = jax.random.split(key, 4)
     mean = _first_mean(view, key_mode, start, options)
     y = _mirrored(key_mean, options.n_pairs, view.dimension)
     static = (target.model, view.layout, method == "geovi")
@@ -164,7 +164,8 @@ def _run(
     y = _mirrored(key_draw, options.n_samples // 2, view.dimension)
     draws = draw_around(*static, mean, y, *view.arguments)
     run.count(draws.n_evaluations)
-    return run.result(*_solved(run, draws) if method == "geovi" else (draws.x, draws.log_q))
+    x, log_q = _solved(run, draws) if method == "geovi" else (draws.x, draws.log_q)
+    return run.result(x, log_q, key_pick)
 
 
 def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:

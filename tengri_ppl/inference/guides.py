@@ -9,7 +9,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from jax import Array
 from numpyro import handlers
 from numpyro.infer import autoguide, init_to_value
 
@@ -25,7 +24,6 @@ __all__ = [
     "Guide",
     "build",
     "has_density",
-    "log_volume",
     "make_guide",
     "whitened_model",
 ]
@@ -117,15 +115,9 @@ def whitened_model(model: Model, layout: Layout, dimension: int) -> Model:
     def whitened(start: Start, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         prior = dist.Normal(0.0, 1.0).expand([dimension]).to_event(1)
         u = numpyro.sample("u", prior)
-        log_volume = jnp.sum(jnp.log(jnp.diagonal(start.factor)))
         with handlers.block():
             energy = flat_potential(model, layout, start.points(u), args, kwargs)
         energy = jnp.where(jnp.isfinite(energy), energy, 1e10)
-        numpyro.factor("posterior", log_volume - energy - prior.log_prob(u))
+        numpyro.factor("posterior", start.log_volume - energy - prior.log_prob(u))
 
     return whitened
-
-
-def log_volume(start: Start) -> Array:
-    """Logarithm of the volume that whitening takes out of x."""
-    return jnp.sum(jnp.log(jnp.diagonal(start.factor)))

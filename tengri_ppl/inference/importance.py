@@ -22,7 +22,7 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.laplace import Curvature, curvature
+from tengri_ppl.inference.laplace import Curvature, curvature, log_volume
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.optimize import find_modes
 from tengri_ppl.inference.result import InferenceResult
@@ -89,9 +89,8 @@ def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
 @jax.jit
 def _at_modes(x: Array, log_density: Array, bend: Curvature) -> StudentTMixture:
     """Weigh modes by their Laplace evidences; repeated ones share their weight."""
-    factor = jnp.linalg.cholesky(bend.covariance)
-    log_volume = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
-    height = log_density + log_volume
+    factor = bend.factor
+    height = log_density + log_volume(factor)
     weight = jnp.maximum(jax.nn.softmax(height), 0.1 / height.size)
     weight = weight / weight.sum()
     best = jnp.argmax(height)

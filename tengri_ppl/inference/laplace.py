@@ -12,7 +12,7 @@ from jax import Array
 from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
 from tengri_ppl.inference.target import Model
 
-__all__ = ["Curvature", "curvature"]
+__all__ = ["Curvature", "curvature", "log_volume"]
 
 #: Widths beyond these are cut [units of the coordinates]: flat directions have no curvature.
 _WIDEST, _NARROWEST = 3.0, 1e-6
@@ -34,9 +34,19 @@ class Curvature(NamedTuple):
     covariance: Array
 
     @property
+    def factor(self) -> Array:
+        """Lower Cholesky factors of the covariance, (n, D, D)."""
+        return jnp.linalg.cholesky(self.covariance)
+
+    @property
     def n_flat(self) -> Array:
         """Number of directions whose curvature is not positive, (n,)."""
         return jnp.sum(self.eigenvalues <= 0.0, axis=-1)
+
+
+def log_volume(factor: Array) -> Array:
+    """Logarithm of the determinants of triangular matrices (..., D, D)."""
+    return jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
 
 
 def curvature(flat: FlatTarget, x: Array) -> Curvature:

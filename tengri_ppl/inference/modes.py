@@ -17,7 +17,7 @@ from tengri_ppl.inference.approximation import (
     search_points,
 )
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.laplace import Curvature, curvature
+from tengri_ppl.inference.laplace import Curvature, curvature, log_volume
 from tengri_ppl.inference.optimize import Modes, find_modes
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
@@ -180,11 +180,10 @@ def _find(run: Approximation, key: Array, start: Start | None) -> _Search:
     bend = curvature(run.flat, modes.x)
     run.count(modes.n_evaluations)
     run.count(modes.x.size)  # a Hessian is D gradients
-    factor = jnp.linalg.cholesky(bend.covariance)
+    factor = bend.factor
     decrement = jnp.linalg.norm(jnp.einsum("nji,nj->ni", factor, modes.gradient), axis=1)
-    log_volume = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
     norm = 0.5 * modes.x.shape[1] * np.log(2.0 * np.pi)
-    log_mass = np.asarray(modes.log_density + log_volume, dtype=float) + norm
+    log_mass = np.asarray(modes.log_density + log_volume(factor), dtype=float) + norm
     return _Search(modes, bend, factor, np.asarray(decrement, dtype=float), log_mass)
 
 

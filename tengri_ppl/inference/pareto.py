@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
+from jax import Array
 
 from tengri_ppl._arviz import load_arviz
 
-__all__ = ["MAX_PARETO_K", "effective_draws", "smooth_weights"]
+__all__ = ["MAX_PARETO_K", "effective_draws", "estimate_evidence", "resample", "smooth_weights"]
 
 #: Above this shape of the tail, importance sampling can't be trusted (Vehtari et al. 2024).
 MAX_PARETO_K = 0.7
@@ -41,3 +43,27 @@ def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
 def effective_draws(log_weight: np.ndarray) -> float:
     """Kish's effective number of draws, (sum w)^2 / sum w^2, of normalised weights."""
     return float(1.0 / np.sum(np.exp(2.0 * log_weight)))
+
+
+def estimate_evidence(log_weight: np.ndarray, smoothed: np.ndarray) -> tuple[float, float]:
+    """Natural logarithm of the mean weight, and its standard error.
+
+    Parameters
+    ----------
+    log_weight : ndarray, shape (n,)
+        Log-posterior minus log-proposal, as they are.
+    smoothed : ndarray, shape (n,)
+        The same from :func:`smooth_weights`, from which the error follows.
+    """
+    n, peak = len(log_weight), np.max(log_weight, initial=np.finfo(float).min)
+    log_evidence = peak + np.log(np.mean(np.exp(log_weight - peak)))
+    return float(log_evidence), float(np.std(n * np.exp(smoothed)) / np.sqrt(n))
+
+
+def resample(key: Array, log_weight: np.ndarray, n: int) -> np.ndarray:
+    """Return indices of ``n`` equally weighted draws in random order (systematic resampling)."""
+    key_offset, key_order = jax.random.split(key)
+    turns = (np.arange(n) + float(jax.random.uniform(key_offset))) / n
+    index = np.searchsorted(np.cumsum(np.exp(log_weight)), turns)
+    order = np.asarray(jax.random.permutation(key_order, n))
+    return np.minimum(index, len(log_weight) - 1)[order]

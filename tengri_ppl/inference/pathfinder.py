@@ -28,7 +28,7 @@ from tengri_ppl.inference.approximation import (
     search_points,
 )
 from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
-from tengri_ppl.inference.pareto import effective_draws, smooth_weights
+from tengri_ppl.inference.pareto import effective_draws, estimate_evidence, resample, smooth_weights
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Model, Target
@@ -178,19 +178,15 @@ def run_multipathfinder(
     run.count(len(x))
     log_ratio = log_p - np.asarray(log_q, dtype=float).ravel()
     log_weight, k = smooth_weights(log_ratio)
-    weight = np.exp(log_weight)
-    index = jax.random.choice(
-        key_resample, len(x), (options.n_samples,), p=jnp.asarray(weight / weight.sum())
-    )
-    peak = np.max(log_ratio)
+    log_evidence, error = estimate_evidence(log_ratio, log_weight)
     run.diagnostics |= {
         "pareto_k": k,
         "n_effective": effective_draws(log_weight),
-        "log_evidence": float(peak + np.log(np.mean(np.exp(log_ratio - peak)))),
-        "log_evidence_error": float(np.std(len(weight) * weight) / np.sqrt(len(weight))),
+        "log_evidence": log_evidence,
+        "log_evidence_error": error,
         "n_paths": float(len(good)),
     }
-    return run.result(x[index])
+    return run.result(x[resample(key_resample, log_weight, options.n_samples)])
 
 
 def _paths(run: Approximation, key: Array, n: int, start: Start | None, progress: Any) -> _Path:

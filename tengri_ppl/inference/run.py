@@ -100,4 +100,4 @@ def start_from_samples(flat: FlatTarget, samples: Mapping[str, np.ndarray]) -> S
     if not len(x):
         raise ParameterError("no draw of the start is inside the support of the priors")
     centre = x.mean(axis=0)
-    return Start(centre, jnp.linalg.cholesky(curvature(flat, centre[None]).covariance[0]))
+    return Start(centre, curvature(flat, centre[None]).factor[0])

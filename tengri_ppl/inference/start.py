@@ -16,7 +16,7 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.convergence import worst_rhat_and_ess
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.laplace import curvature
+from tengri_ppl.inference.laplace import curvature, log_volume
 from tengri_ppl.inference.optimize import find_modes
 
 __all__ = ["Start", "dispersed_points", "start_at_mode", "start_from_draws", "start_refined"]
@@ -56,6 +56,11 @@ class Start:
         """Covariance of x, (D, D)."""
         return self.factor @ self.factor.T
 
+    @property
+    def log_volume(self) -> Array:
+        """Logarithm of the volume in x of a unit of volume in whitened coordinates."""
+        return log_volume(self.factor)
+
     def points(self, whitened: Array) -> Array:
         """Turn whitened coordinates (..., D) into x."""
         return self.mean + whitened @ self.factor.T
@@ -80,9 +85,8 @@ def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Star
         Searches.
     """
     modes = find_modes(flat, flat.flatten(flat.target.initial(key, n_modes)))
-    factor = jnp.linalg.cholesky(curvature(flat, modes.x).covariance)
-    log_volume = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
-    share = modes.log_density + log_volume
+    factor = curvature(flat, modes.x).factor
+    share = modes.log_density + log_volume(factor)
     best = jnp.argmax(share)
     matters = share > share[best] + jnp.log(_LEAST_SHARE)
     centres = jnp.where(matters[:, None], modes.x, modes.x[best])

@@ -24,7 +24,6 @@ from tengri_ppl.inference.guides import (
     Guide,
     build,
     has_density,
-    log_volume,
     make_guide,
     whitened_model,
 )
@@ -144,13 +143,13 @@ def run_vi(
     """
     options = options or VIOptions()
     run = Approximation("vi", FlatTarget(target), options)
-    key_train, key_draw = jax.random.split(key)
+    key_train, key_draw, key_pick = jax.random.split(key, 3)
     trained = train_guide(run, key_train, start, progress)
     static = _static(run.flat, options)
     n = 1 if options.guide == "delta" else options.n_samples
     u, log_q = _sample(static, n, key_draw, trained.params, trained.start, *run.flat.arguments)
     if has_density(trained.guide):
-        return run.result(trained.start.points(u), log_q - log_volume(trained.start))
+        return run.result(trained.start.points(u), log_q - trained.start.log_volume, key_pick)
     run.diagnostics["elbo"] = float(np.mean(trained.elbo[-_BLOCK:]))
     run.notes.append(
         f"guide {trained.guide[0].__name__} has no density for its draws, so that nothing tells "

@@ -9,7 +9,13 @@ import numpy as np
 from jax import Array
 
 from tengri_ppl.inference.mixture import StudentTMixture
-from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, smooth_weights
+from tengri_ppl.inference.pareto import (
+    MAX_PARETO_K,
+    effective_draws,
+    estimate_evidence,
+    resample,
+    smooth_weights,
+)
 
 __all__ = ["Record", "WeightedDraws", "mixture_density"]
 
@@ -55,11 +61,7 @@ class WeightedDraws:
 
     def resample(self, key: Array, n: int) -> np.ndarray:
         """Return the indices of ``n`` equally weighted draws, in random order."""
-        key_offset, key_order = jax.random.split(key)
-        turns = (np.arange(n) + float(jax.random.uniform(key_offset))) / n
-        index = np.searchsorted(np.cumsum(np.exp(self.log_weight)), turns)
-        order = np.asarray(jax.random.permutation(key_order, n))
-        return np.minimum(index, len(self.x) - 1)[order]
+        return resample(key, self.log_weight, n)
 
 
 class Record:
@@ -97,17 +99,16 @@ class Record:
     def weighted(self) -> WeightedDraws:
         """Smooth the weights and sum them up."""
         raw = self.log_weight
-        n = raw.size
         smoothed, k = smooth_weights(raw)
-        peak = np.max(raw, initial=np.finfo(float).min)
+        log_evidence, error = estimate_evidence(raw, smoothed)
         return WeightedDraws(
             x=np.concatenate([np.asarray(x) for x in self._x]),
             log_weight=smoothed,
             log_density=self.log_density,
             pareto_k=k,
             ess=effective_draws(smoothed),
-            log_evidence=float(peak + np.log(np.mean(np.exp(raw - peak)))),
-            log_evidence_error=float(np.std(n * np.exp(smoothed)) / np.sqrt(n)),
-            n_evaluations=self._n_learning + n,
+            log_evidence=log_evidence,
+            log_evidence_error=error,
+            n_evaluations=self._n_learning + raw.size,
             proposal=self._proposals[-1],
         )

@@ -6,6 +6,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from small_targets import SIGMA, X, Y, funnel, regression, two_modes
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference import Target
@@ -14,16 +15,6 @@ from tengri_ppl.inference.importance import ImportanceOptions, run_importance
 from tengri_ppl.inference.laplace import curvature
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.optimize import find_modes
-
-X = np.linspace(-1.0, 1.0, 12)
-SIGMA = 0.3
-
-
-def regression(y=None):
-    """A line with standard normal coefficients and known noise."""
-    with numpyro.plate("coefficient", 2):
-        beta = numpyro.sample("beta", dist.Normal(0.0, 1.0))
-    numpyro.sample("y", dist.Normal(beta[0] + beta[1] * X, SIGMA).to_event(1), obs=y)
 
 
 def conjugate(y):
@@ -39,29 +30,11 @@ def conjugate(y):
     )
 
 
-Y = 0.7 - 1.2 * X + SIGMA * np.random.default_rng(1).normal(size=X.size)
-
-
 def ill_conditioned():
     """A Gaussian whose widths differ a hundredfold, along rotated axes."""
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
     covariance = (rotation * np.logspace(0.0, -4.0, 5)) @ rotation.T
     numpyro.sample("x", dist.MultivariateNormal(jnp.ones(5), jnp.asarray(covariance)))
-
-
-def two_modes():
-    """Two separate normals, a third of the mass in the narrower one."""
-    x = numpyro.sample("x", dist.Normal(0.0, 5.0))
-    log_parts = jnp.stack([dist.Normal(-3.0, 0.5).log_prob(x), dist.Normal(3.0, 0.25).log_prob(x)])
-    density = jax.nn.logsumexp(log_parts + jnp.log(jnp.array([2.0, 1.0]) / 3.0))
-    numpyro.factor("modes", density - dist.Normal(0.0, 5.0).log_prob(x))
-
-
-def funnel():
-    """Neal's funnel with 20 neighbours in centred form: nothing like a mixture of few t's."""
-    scale = numpyro.sample("scale", dist.Normal(0.0, 3.0))
-    with numpyro.plate("i", 20):
-        numpyro.sample("x", dist.Normal(0.0, jnp.exp(0.5 * scale)))
 
 
 def moments(result, name):

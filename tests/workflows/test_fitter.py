@@ -84,12 +84,23 @@ def test_wrong_data_are_refused_by_name(fitted):
 
 
 @pytest.mark.slow
-def test_a_posterior_with_a_thin_dust_age_tail_converges(fitted, ssp, sdss):
-    # chains of NUTS stick in the tail for one key in ten or so, and say so
+@pytest.mark.parametrize(
+    "method",
+    [
+        "auto",
+        pytest.param(
+            "mcmc_nuts",
+            marks=pytest.mark.xfail(
+                reason="for this key, one of four, a chain sticks in the tail; the verdict says so"
+            ),
+        ),
+    ],
+)
+def test_a_posterior_with_a_thin_dust_age_tail_converges(fitted, ssp, sdss, method):
     sed, flux, noise, _ = fitted
     spec = sed.spec.replace(sfh_delayed_tau_gyr=tg.Uniform(0.3, 5))
     posterior = tg.Fitter(tg.SEDModel(spec, ssp, observation=sdss), flux, noise).run(
-        "auto", key=jax.random.key(0)
+        method, key=jax.random.key(0)
     )
     assert posterior.convergence().converged
 
