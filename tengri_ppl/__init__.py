@@ -5,6 +5,7 @@ from numpyro.distributions import LogUniform, Normal, TruncatedNormal, Uniform
 from tengri_ppl import inference, models, observation, physics
 from tengri_ppl.citations import cite
 from tengri_ppl.errors import DataError, ParameterError, TengriError
+from tengri_ppl.inference.programs import lean, persistent
 from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
 from tengri_ppl.models.parameters import Fixed, Parameters
@@ -16,7 +17,8 @@ from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
 from tengri_ppl.results.posterior import Posterior
-from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
+from tengri_ppl.runtime.compilation import clear_cache, enable_persistent_cache, enable_x64
+from tengri_ppl.runtime.compilation import drop_programs as gc
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.infer import infer
 
@@ -44,16 +46,20 @@ __all__ = [
     "ab_flux_error",
     "ab_magnitude",
     "cite",
+    "clear_cache",
     "enable_persistent_cache",
     "enable_x64",
     "galaxy_model",
+    "gc",
     "infer",
     "inference",
+    "lean",
     "list_filters",
     "list_methods",
     "load_filter",
     "load_ssp_data",
     "models",
     "observation",
+    "persistent",
     "physics",
 ]

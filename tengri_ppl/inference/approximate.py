@@ -14,6 +14,7 @@ APPROXIMATE = (
         function="run_map",
         options_class="MAPOptions",
         exact=False,
+        marginal=False,
     ),
     Method(
         name="laplace",
@@ -77,6 +78,7 @@ APPROXIMATE = (
         citations=("KnollmuellerEnsslin2019",),
         exact=False,
         coordinates="standard",
+        marginal=False,
     ),
     Method(
         name="geovi",
@@ -90,5 +92,6 @@ APPROXIMATE = (
         citations=("Frank2021", "KnollmuellerEnsslin2019"),
         exact=False,
         coordinates="standard",
+        marginal=False,
     ),
 )

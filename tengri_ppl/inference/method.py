@@ -35,6 +35,9 @@ class Method:
     coordinates : str
         The model that it likes best where there is a choice: ``"sampling"``, in coordinates with
         few degeneracies, or ``"standard"``, in which all priors are proper and standard normal.
+    marginal : bool
+        Whether it serves on a likelihood from which linear parameters have been integrated out.
+        Not if it needs residuals, or seeks the best values of all parameters.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Method:
     citations: tuple[str, ...] = ()
     exact: bool = True
     coordinates: Literal["sampling", "standard"] = "sampling"
+    marginal: bool = True
 
     @property
     def options(self) -> type:

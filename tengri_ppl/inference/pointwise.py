@@ -14,11 +14,9 @@ from numpyro import handlers
 from numpyro.distributions import Unit
 
 from tengri_ppl.inference.target import Model, Target, site_values
+from tengri_ppl.runtime.chunks import CHUNK, map_draws
 
 __all__ = ["evaluate_data", "observed_values", "prior_draws", "site_dimensions"]
-
-#: Draws per evaluation of the model.
-_CHUNK = 500
 
 Trace = dict[str, Any]
 
@@ -43,7 +41,7 @@ def _evaluate_chunk(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     latent: dict[str, Array],
-    keys: Array,
+    key: Array,
 ) -> dict[str, dict[str, Array]]:
     def one(latent: dict[str, Array], key: Array) -> dict[str, dict[str, Array]]:
         trace = _traced(model, args, kwargs, latent)
@@ -54,7 +52,7 @@ def _evaluate_chunk(
             "predictive": {n: s["fn"].sample(subkeys[n]) for n, s in sites.items()},
         }
 
-    return jax.vmap(one)(latent, keys)
+    return jax.vmap(one)(latent, jax.random.split(key, CHUNK))
 
 
 def evaluate_data(
@@ -77,21 +75,12 @@ def evaluate_data(
         ``"log_likelihood"`` and ``"predictive"``: each observed site, (chain, draw, ...). Factors
         are left out.
     """
-    first = next(iter(latent.values()))
-    shape, n = first.shape[:2], first.shape[0] * first.shape[1]
-    n_chunk = -(-n // _CHUNK)
-    flat = {k: np.resize(v, (n_chunk * _CHUNK, *v.shape[2:])) for k, v in latent.items()}
-    keys = jax.random.split(key, n_chunk * _CHUNK)
-    parts = []
-    for i in range(n_chunk):
-        here = slice(i * _CHUNK, (i + 1) * _CHUNK)
-        chunk = {k: v[here] for k, v in flat.items()}
-        values = _evaluate_chunk(target.model, target.args, dict(target.kwargs), chunk, keys[here])
-        parts.append(jax.device_get(values))
-    return jax.tree.map(lambda *x: np.concatenate(x)[:n].reshape(*shape, *x[0].shape[1:]), *parts)
+    evaluate = partial(_evaluate_chunk, target.model, target.args, dict(target.kwargs))
+    values: dict[str, dict[str, np.ndarray]] = map_draws(evaluate, latent, key)
+    return values
 
 
-def prior_draws(target: Target, key: Array, n: int = _CHUNK) -> dict[str, np.ndarray] | None:
+def prior_draws(target: Target, key: Array, n: int = CHUNK) -> dict[str, np.ndarray] | None:
     """Draw all latent and deterministic sites from the prior, each (n, ...).
 
     Returns None where a prior is improper, so that there is nothing to draw from.

@@ -13,6 +13,7 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.laplace import curvature
+from tengri_ppl.inference.programs import is_lean, make_room, signature
 from tengri_ppl.inference.registry import get_method, make_options
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_from_draws
@@ -32,6 +33,7 @@ def run_method(
     *,
     init: Mapping[str, np.ndarray] | None = None,
     progress: Any = None,
+    lean: bool | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> InferenceResult:
     """Run an engine.
@@ -48,6 +50,9 @@ def run_method(
         Draws of an earlier result, (n, ...) for every latent site, from which to start.
     progress : callable, optional
         Passed on to the engine.
+    lean : bool, optional
+        Drop the compiled programs of other engines and models first, as by default unless inside
+        :func:`~tengri_ppl.inference.programs.persistent`.
     options : mapping, optional
         The engine's options.
 
@@ -58,6 +63,7 @@ def run_method(
     """
     engine = get_method(method)
     settings = make_options(engine, dict(options or {}))
+    make_room((engine.name, signature(target)), drop=is_lean() if lean is None else lean)
     start = None if init is None else start_from_samples(FlatTarget(target), init)
     return engine.run(target, key, settings, start=start, progress=progress)
 

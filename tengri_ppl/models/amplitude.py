@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
@@ -17,7 +18,14 @@ from jax.typing import ArrayLike
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import AffineTransform
 
-__all__ = ["DECENTRED", "best_log_amplitude", "log_amplitude_error", "sample_decentred"]
+__all__ = [
+    "DECENTRED",
+    "best_log_amplitude",
+    "decentred",
+    "log_amplitude_error",
+    "normal_equations",
+    "sample_decentred",
+]
 
 #: Appended to the name of an amplitude for the site that is sampled in its place.
 DECENTRED = "_decentred"
@@ -38,13 +46,39 @@ def best_log_amplitude(unit_flux: ArrayLike, data: ArrayLike, sigma: ArrayLike) 
         Finite even where the data are dominated by noise: the amplitude is kept above a tenth of
         its own standard error.
     """
-    template = unit_flux / jnp.asarray(sigma)
+    _, log_norm, signal, power = normal_equations(unit_flux, data, sigma)
+    signal = jnp.maximum(signal, 0.1 * jnp.sqrt(power))
+    return jnp.log10(signal / power) - log_norm
+
+
+def normal_equations(
+    unit_flux: ArrayLike, data: ArrayLike, sigma: ArrayLike
+) -> tuple[Array, Array, Array, Array]:
+    """Set up the least-squares problem of an amplitude, scaled so that 32 bits serve.
+
+    Parameters
+    ----------
+    unit_flux, data, sigma : array_like, shape (..., n_band)
+        In one and the same unit; sigma is infinite for bands that are not used.
+
+    Returns
+    -------
+    template : Array, shape (..., n_band)
+        Flux over error, divided by its largest value.
+    log_norm : Array, shape (...)
+        log10 of that value.
+    signal, power : Array, shape (...)
+        Products of the template with the data over their errors and with itself: the best
+        amplitude is ``signal / power`` in units of ``10**-log_norm``.
+    """
+    template = jnp.asarray(unit_flux) / jnp.asarray(sigma)
     norm = jnp.max(jnp.abs(template), axis=-1, keepdims=True)
-    template = template / jnp.maximum(norm, jnp.finfo(template.dtype).tiny)
+    # any unit serves, so that it needs no gradient
+    norm = jax.lax.stop_gradient(jnp.maximum(norm, jnp.finfo(template.dtype).tiny))
+    template = template / norm
     power = jnp.sum(template**2, axis=-1)
     signal = jnp.sum(template * data / sigma, axis=-1)
-    signal = jnp.maximum(signal, 0.1 * jnp.sqrt(power))
-    return jnp.log10(signal / power) - jnp.log10(norm[..., 0])
+    return template, jnp.log10(norm[..., 0]), signal, power
 
 
 def log_amplitude_error(data: ArrayLike, sigma: ArrayLike) -> Array:
@@ -77,14 +111,26 @@ def sample_decentred(name: str, prior: Any, location: ArrayLike, scale: ArrayLik
     Array, shape (...)
         The parameter.
     """
-    transform = biject_to(prior.support)
-    location = _inside(prior.support, location)
-    shift = transform.inv(location)
-    width = scale * jnp.exp(-transform.log_abs_det_jacobian(shift, location))
+    transform, shift, width = _coordinate(prior, location, scale)
     affine = AffineTransform(-shift / width, 1.0 / width)
     base = dist.TransformedDistribution(prior, [transform.inv, affine])
     u = numpyro.sample(name + DECENTRED, base)
     return numpyro.deterministic(name, transform(shift + width * u))
+
+
+def decentred(prior: Any, value: ArrayLike, location: ArrayLike, scale: ArrayLike = 1.0) -> Array:
+    """Return the coordinate of :func:`sample_decentred` at a value of the parameter."""
+    transform, shift, width = _coordinate(prior, location, scale)
+    return (transform.inv(value) - shift) / width
+
+
+def _coordinate(prior: Any, location: ArrayLike, scale: ArrayLike) -> tuple[Any, Array, Array]:
+    """Return T and the origin and unit of the coordinate, before T."""
+    transform = biject_to(prior.support)
+    location = _inside(prior.support, location)
+    shift = transform.inv(location)
+    slope = jnp.exp(transform.log_abs_det_jacobian(shift, location))
+    return transform, shift, jnp.asarray(scale) / slope
 
 
 def _inside(support: Any, location: ArrayLike) -> Array:

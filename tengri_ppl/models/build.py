@@ -70,10 +70,12 @@ def build_forward(
     )
     redshifts = redshift_nodes(spec["redshift"])
     _check_coverage(sources, structure, quadrature, photometry.names, redshifts)
+    if n_nodes is None:
+        n_nodes = choose_n_nodes(spec, quadrature, tolerance, photometry.names)
     table = build_table(
         sources,
         quadrature,
-        choose_n_nodes(spec, quadrature, tolerance) if n_nodes is None else n_nodes,
+        n_nodes,
         redshifts,
         partial(_transmission, structure.igm, coefficients),
         structure.dust.breaks,

@@ -7,18 +7,19 @@ distribution it is a standard normal, the shape that a Hamiltonian sampler knows
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
-from jax.scipy.special import ndtr
+from jax.scipy.special import ndtr, ndtri
 from numpyro.infer.reparam import Reparam
 
 from tengri_ppl.models.parameters import Parameters
 
-__all__ = ["STANDARD", "StandardNormalReparam", "standard_coordinates"]
+__all__ = ["STANDARD", "StandardNormalReparam", "standard_coordinates", "standardized"]
 
 #: Appended to the name of a parameter for the standard normal site that is sampled in its place.
 STANDARD = "_std"
@@ -43,6 +44,20 @@ class StandardNormalReparam(Reparam):
         if isinstance(prior, dist.LogUniform):
             return None, jnp.exp(jnp.log(low) + (jnp.log(high) - jnp.log(low)) * ndtr(z))
         return None, low + (high - low) * ndtr(z)
+
+
+def standardized(spec: Parameters, params: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the standard normal coordinates of parameters, by the names of their sites."""
+    out = {}
+    for name in standard_coordinates(spec):
+        prior, x = spec[name], params[name]
+        if isinstance(prior, dist.LogUniform):
+            share = jnp.log(x / prior.low) / jnp.log(prior.high / prior.low)
+        else:
+            share = (x - prior.low) / (prior.high - prior.low)
+        edge = jnp.finfo(share.dtype).eps
+        out[name + STANDARD] = ndtri(jnp.clip(share, edge, 1.0 - edge))
+    return out
 
 
 _MAPPED = (dist.Uniform, dist.LogUniform)

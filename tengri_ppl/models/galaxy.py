@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 import numpyro
 from jax import Array
@@ -11,19 +13,30 @@ from jax.typing import ArrayLike
 from numpyro import handlers
 
 from tengri_ppl.models.amplitude import (
+    DECENTRED,
     best_log_amplitude,
+    decentred,
     log_amplitude_error,
     sample_decentred,
 )
-from tengri_ppl.models.coordinates import standard_coordinates
+from tengri_ppl.models.coordinates import standard_coordinates, standardized
 from tengri_ppl.models.likelihoods import effective_sigma, flux_distribution
+from tengri_ppl.models.marginal import AmplitudeMarginal, amplitude_range, draw_log_amplitude
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
 
-__all__ = ["galaxy_model", "sampling_model"]
+__all__ = [
+    "can_marginalize",
+    "draw_amplitude",
+    "galaxy_model",
+    "marginal_model",
+    "marginal_sampling_model",
+    "sampling_coordinates",
+    "sampling_model",
+]
 
 
 def galaxy_model(
@@ -85,12 +98,93 @@ def sampling_model(
         return galaxy_model(sed, noise, data, decentre=True)
 
 
+def marginal_model(sed: SEDModel, noise: GaussianNoise, data: ArrayLike) -> None:
+    """:func:`galaxy_model` with the amplitude integrated out: it is no site of the model.
+
+    For models for which :func:`can_marginalize` holds; :func:`draw_amplitude` draws the amplitude
+    afterwards.
+    """
+    params = sed.sample(skip=(sed.spec.amplitude,))
+    unit = sed.unit_host(params)
+    prior = sed.spec[sed.spec.amplitude]
+    fluxes = AmplitudeMarginal(unit.flux, _used_sigma(unit.flux, noise, data), prior)
+    numpyro.sample("flux", fluxes, obs=data)
+
+
+def marginal_sampling_model(sed: SEDModel, noise: GaussianNoise, data: ArrayLike) -> None:
+    """:func:`marginal_model` with flat priors mapped to standard normals."""
+    with handlers.reparam(config=standard_coordinates(sed.spec)):
+        marginal_model(sed, noise, data)
+
+
+def can_marginalize(sed: SEDModel) -> bool:
+    """Whether all light is in proportion to a free amplitude whose prior can be integrated.
+
+    There has to be another free parameter as well.
+    """
+    prior = sed.spec.priors.get(sed.spec.amplitude)
+    if prior is None or len(sed.spec.priors) == 1 or sed.spec.structure.additions:
+        return False
+    return amplitude_range(prior) is not None
+
+
+@jax.jit
+def draw_amplitude(
+    sed: SEDModel,
+    noise: GaussianNoise,
+    data: Array,
+    params: Mapping[str, Array],
+    key: Array,
+) -> Array:
+    """Draw the amplitude given the data and n draws of all other free parameters.
+
+    Parameters
+    ----------
+    sed, noise, data
+        As in :func:`galaxy_model`.
+    params : mapping of str to Array, shape (n, ...)
+        The other free parameters.
+    key : Array
+        Random key.
+
+    Returns
+    -------
+    Array, shape (n,)
+        log10 of the amplitude.
+    """
+    unit_flux = sed.unit_host(params).flux
+    sigma = _used_sigma(unit_flux, noise, data)
+    flux, prior = jnp.asarray(data) / MICROJANSKY_CGS, sed.spec[sed.spec.amplitude]
+
+    def one(key: Array, unit_flux: Array) -> Array:
+        return draw_log_amplitude(key, unit_flux, flux, sigma, prior)
+
+    return jax.vmap(one)(jax.random.split(key, len(unit_flux)), unit_flux)
+
+
+@jax.jit
+def sampling_coordinates(
+    sed: SEDModel, noise: GaussianNoise, data: Array, params: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return parameters (n, ...) together with the coordinates of :func:`sampling_model`."""
+    out = {**params, **standardized(sed.spec, params)}
+    name = sed.spec.amplitude
+    if name in sed.spec.priors:
+        location, scale = _expected_log_amplitude(sed.unit_host(params).flux, noise, data)
+        out[name + DECENTRED] = decentred(sed.spec[name], params[name], location, scale)
+    return out
+
+
+def _used_sigma(unit_flux: Array, noise: GaussianNoise, data: ArrayLike) -> Array:
+    """1-sigma errors [microjansky]; masked bands have no weight."""
+    sigma = effective_sigma(unit_flux, noise, data)
+    return sigma if noise.mask is None else jnp.where(noise.mask, sigma, jnp.inf)
+
+
 def _expected_log_amplitude(
     unit_flux: Array, noise: GaussianNoise, data: ArrayLike
 ) -> tuple[Array, Array]:
-    """Best amplitude given the other parameters, and its error; masked bands have no weight."""
-    sigma = effective_sigma(unit_flux, noise, data)
-    if noise.mask is not None:
-        sigma = jnp.where(noise.mask, sigma, jnp.inf)
+    """Best amplitude given the other parameters, and its error."""
+    sigma = _used_sigma(unit_flux, noise, data)
     flux = jnp.asarray(data) / MICROJANSKY_CGS
     return best_log_amplitude(unit_flux, flux, sigma), log_amplitude_error(flux, sigma)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,9 @@ def redshift_nodes(redshift: Any) -> np.ndarray:
     return np.expm1(np.linspace(np.log1p(low), np.log1p(high), n))
 
 
-def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: float) -> int:
+def choose_n_nodes(
+    spec: Parameters, quadrature: BandQuadrature, tolerance: float, bands: Sequence[str]
+) -> int:
     """Return the smallest number of attenuation nodes per band that reaches a tolerance.
 
     The error is that of the band-averaged transmission of the dust for a flat spectrum, over
@@ -72,7 +75,7 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
     Raises
     ------
     ParameterError
-        If no number up to 12 suffices.
+        If no number up to 12 suffices; it names the band that errs most.
     """
     structure = spec.structure
     redshifts = _spread_redshifts(spec["redshift"])
@@ -90,12 +93,21 @@ def choose_n_nodes(spec: Parameters, quadrature: BandQuadrature, tolerance: floa
             for z, at_z in zip(redshifts, seen, strict=True)
         ]
         groups = [np.concatenate(errors)] if isinstance(spec["redshift"], Fixed) else errors
-        if all(np.percentile(x, 95) < _MARGIN * tolerance for x in groups if x.size):
+        if all(_percentile(x) < _MARGIN * tolerance for x in groups):
             return k
+    by_band = [_percentile(x) for x in np.moveaxis(np.concatenate(errors), -1, 0)]
+    worst = int(np.argmax(by_band))
     raise ParameterError(
-        f"tolerance={tolerance:g} is not reached with {max(_CANDIDATES)} attenuation nodes "
-        "per band; ask for less, or use mode='exact'"
+        f"tolerance={tolerance:g} is not reached with {max(_CANDIDATES)} attenuation nodes per "
+        f"band: the dust errs by {by_band[worst]:.1g} in {bands[worst]}. Look whether its "
+        "transmission is cut to its passband, ask for less, or use mode='exact'"
     )
+
+
+def _percentile(errors: np.ndarray) -> float:
+    """95th percentile of the errors that count; zero if none does."""
+    counts = errors[~np.isnan(errors)]
+    return float(np.percentile(counts, 95)) if counts.size else 0.0
 
 
 def _spread_redshifts(redshift: Any) -> np.ndarray:
@@ -108,7 +120,7 @@ def _spread_redshifts(redshift: Any) -> np.ndarray:
 def _errors(
     rules: list[BandRule], quadrature: BandQuadrature, seen: np.ndarray, redshift: float
 ) -> np.ndarray:
-    """Relative errors of the transmission through each band that is not dark.
+    """Relative errors of the transmission through bands, (n_draw, 2, n_band); NaN where dark.
 
     Parameters
     ----------
@@ -131,7 +143,7 @@ def _errors(
         axis=-1,
     )
     relevant = (points.min(axis=1) > _LYMAN_LIMIT * (1.0 + redshift)) & (truth > _FAINTEST)
-    return np.abs(fast[relevant] / truth[relevant] - 1.0)
+    return np.where(relevant, np.abs(fast / np.where(relevant, truth, 1.0) - 1.0), np.nan)
 
 
 def _at_nodes(seen: np.ndarray, points: np.ndarray, nodes: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -317,7 +317,13 @@ class SEDModel:
     ) -> Any:
         """Evaluate a method of the forward model, over all leading axes of the parameters."""
         free = self.spec.free_values(params)
-        return _evaluate(method, self.forward, free, self.spec.fixed, mapped, *args)
+        leaves, structure = self._flat
+        return _evaluate(method, structure, leaves, free, mapped, *args)
+
+    @cached_property
+    def _flat(self) -> tuple[list[Any], Any]:
+        """The forward model and the fixed values, flattened: to do so at each call is slow."""
+        return jax.tree.flatten((self.forward, self.spec.fixed))
 
     def photometry_error(self, key: Array, n_draws: int = 500) -> dict[str, float]:
         """Measure the error of the fast mode against the exact mode over prior draws.
@@ -338,16 +344,17 @@ class SEDModel:
         return self._error
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def _evaluate(
     method: str,
-    forward: ForwardModel,
+    structure: Any,
+    leaves: list[Any],
     free: dict[str, ArrayLike],
-    fixed: dict[str, ArrayLike],
     mapped: Any,
     *args: Array,
 ) -> Any:
     """Call ``forward.method(parameters, mapped, *args)`` over the batch of the first two."""
+    forward, fixed = jax.tree.unflatten(structure, leaves)
 
     def one(params: dict[str, Array], each: Any) -> Any:
         return getattr(forward, method)(params, *(() if each is None else (each,)), *args)

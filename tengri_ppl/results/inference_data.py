@@ -7,6 +7,7 @@ noise and data as arguments: another galaxy, or another number of draws, compile
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,18 +24,16 @@ from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.results.datasets import (
-    SAMPLE_DIMS,
     make_dataset,
     make_inference_data,
     make_sample_stats,
 )
 from tengri_ppl.results.derived import DERIVED, derived_quantities
 from tengri_ppl.results.provenance import model_attributes, run_attributes
+from tengri_ppl.runtime.chunks import CHUNK, map_draws
 
 __all__ = ["build_inference_data"]
 
-#: Draws per evaluation of the forward model, and draws of the prior.
-_CHUNK = 500
 _FLUX_UNIT = "erg/s/cm^2/Hz"
 
 
@@ -109,7 +108,7 @@ def build_inference_data(
 
 @jax.jit
 def _prior_draws(sed: SEDModel, key: Array) -> dict[str, Array]:
-    return sed.spec.sample_batch(key, _CHUNK)
+    return sed.spec.sample_batch(key, CHUNK)
 
 
 @jax.jit
@@ -135,17 +134,8 @@ def _evaluate(
     params: Mapping[str, np.ndarray],
     key: Array,
 ) -> dict[str, Any]:
-    """Evaluate draws (chain, draw) chunk by chunk; the last one is filled up and cut."""
-    shape = np.shape(next(iter(params.values())))[: len(SAMPLE_DIMS)]
-    n = int(np.prod(shape))
-    n_chunk = -(-n // _CHUNK)
-    flat = {k: np.resize(v, (n_chunk * _CHUNK, *v.shape[len(shape) :])) for k, v in params.items()}
-    parts = []
-    for i, chunk_key in enumerate(jax.random.split(key, n_chunk)):
-        chunk = {k: v[i * _CHUNK : (i + 1) * _CHUNK] for k, v in flat.items()}
-        parts.append(jax.device_get(_evaluate_chunk(sed, noise, data, chunk, chunk_key)))
-    joined = jax.tree.map(lambda *x: np.concatenate(x)[:n], *parts)
-    out = jax.tree.map(lambda x: x.reshape(shape + x.shape[1:]), joined)
+    """Evaluate draws (chain, draw)."""
+    out = map_draws(partial(_evaluate_chunk, sed, noise, data), params, key)
     # Squares of fluxes in cgs units vanish in 32 bits.
     out["flux"] = out["flux"].astype(float) * MICROJANSKY_CGS
     out["derived"] = {name: out["derived"][name] for name in DERIVED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,16 @@ from pathlib import Path
 
 import jax
 
-__all__ = ["CompilationCount", "count_compilations", "enable_persistent_cache", "enable_x64"]
+from tengri_ppl.runtime.memory import release_memory
+
+__all__ = [
+    "CompilationCount",
+    "clear_cache",
+    "count_compilations",
+    "drop_programs",
+    "enable_persistent_cache",
+    "enable_x64",
+]
 
 _CACHE_VARIABLE = "TENGRI_PPL_JAX_CACHE_DIR"
 _COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
@@ -38,12 +48,47 @@ def enable_persistent_cache(directory: str | Path | None = None) -> Path:
     Path
         The directory.
     """
-    default = os.environ.get(_CACHE_VARIABLE) or Path.home() / ".cache" / "tengri_ppl" / "jax"
-    path = Path(directory or default).expanduser()
+    path = _cache_directory(directory)
     path.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     return path
+
+
+def _cache_directory(directory: str | Path | None) -> Path:
+    default = os.environ.get(_CACHE_VARIABLE) or Path.home() / ".cache" / "tengri_ppl" / "jax"
+    return Path(directory or default).expanduser()
+
+
+def clear_cache(directory: str | Path | None = None) -> int:
+    """Delete the compiled programs on disk, for example those of an earlier version of JAX.
+
+    Parameters
+    ----------
+    directory : str or Path, optional
+        As in :func:`enable_persistent_cache`. Other files in it stay.
+
+    Returns
+    -------
+    int
+        Number of programs that were deleted.
+    """
+    programs = list(_cache_directory(directory).glob("jit*-cache"))
+    for path in programs:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name.removesuffix("-cache") + "-atime").unlink(missing_ok=True)
+    return len(programs)
+
+
+def drop_programs() -> None:
+    """Drop all compiled programs from memory, the forward models' as well: ``tg.gc()``.
+
+    For loops that make many models of different structure. What runs afterwards is compiled anew,
+    or fetched from the disk after :func:`enable_persistent_cache`.
+    """
+    jax.clear_caches()
+    gc.collect()
+    release_memory()
 
 
 @dataclass

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +15,42 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.run import run_method
 from tengri_ppl.inference.target import Target
-from tengri_ppl.models.galaxy import galaxy_model, sampling_model
+from tengri_ppl.models.galaxy import (
+    can_marginalize,
+    draw_amplitude,
+    galaxy_model,
+    marginal_model,
+    marginal_sampling_model,
+    sampling_coordinates,
+    sampling_model,
+)
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, clean_photometry
 from tengri_ppl.results.inference_data import build_inference_data
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.progress import progress_bar
+from tengri_ppl.runtime.chunks import map_draws
 from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
+from tengri_ppl.workflows.precompile import (
+    BackgroundCompilation,
+    background_allowed,
+    method_names,
+)
 
 __all__ = ["Fitter"]
+
+#: Model functions by the coordinates that an engine likes, and without the amplitude or with it.
+_MODELS: dict[tuple[str, bool], Callable[..., Any]] = {
+    ("sampling", False): sampling_model,
+    ("sampling", True): marginal_sampling_model,
+    ("standard", False): galaxy_model,
+    ("standard", True): marginal_model,
+}
 
 
 class Fitter:
@@ -42,6 +69,14 @@ class Fitter:
         1-sigma errors [erg/s/cm^2/Hz], or a noise model, for example with a systematic floor.
     data_mask : array_like of bool, shape (n_band,), optional
         True for the bands to use.
+    compile_modes : str or sequence of str, optional
+        Engines to compile in a background thread, while the caller goes on; the first
+        :meth:`run` waits for it. None by default, and none if the environment variable
+        ``TENGRI_NO_BACKGROUND_COMPILE`` is set.
+    marginalize_amplitude : bool or "auto"
+        Integrate the amplitude (for example ``sfh_dpl_log_mass``) out of the likelihood, which is
+        exact with any prior, and draw it afterwards, given the other parameters. ``"auto"`` does
+        so wherever it can and helps the engine; otherwise the amplitude is sampled.
 
     Raises
     ------
@@ -55,7 +90,20 @@ class Fitter:
         data: ArrayLike,
         noise: ArrayLike | GaussianNoise,
         data_mask: ArrayLike | None = None,
+        compile_modes: str | Sequence[str] | None = None,
+        *,
+        marginalize_amplitude: bool | Literal["auto"] = "auto",
     ) -> None:
+        if marginalize_amplitude not in (True, False, "auto"):
+            raise ParameterError(
+                f"marginalize_amplitude={marginalize_amplitude!r}: expected True, False or 'auto'"
+            )
+        if marginalize_amplitude is True and not can_marginalize(model):
+            raise ParameterError(
+                f"{model.spec.amplitude} can't be integrated out: it has to be free, with a "
+                "scalar prior that is bounded or has a quantile function, beside other free "
+                "parameters, and AGN, shock, radio and X-rays must be off"
+            )
         if not isinstance(noise, GaussianNoise):
             noise = GaussianNoise(sigma=noise)
         if data_mask is None:
@@ -66,12 +114,17 @@ class Fitter:
             data, noise.sigma, model.bands, mask=data_mask, floor=noise.floor
         )
         self.model = model
+        self.marginalize_amplitude = marginalize_amplitude
         self.data = jnp.asarray(clean, dtype=float)
         self.noise = GaussianNoise(
             sigma=jnp.asarray(noise.sigma, dtype=float),
             floor=jnp.asarray(noise.floor, dtype=float),
             mask=jnp.asarray(noise.mask, dtype=bool),
         )
+        self._background: BackgroundCompilation | None = None
+        if compile_modes is not None and background_allowed():
+            methods = [get_method(name).name for name in method_names(compile_modes)]
+            self._background = BackgroundCompilation(lambda: self._compile(methods))
 
     def __repr__(self) -> str:
         """Return the model and the signal-to-noise ratio of the data."""
@@ -93,12 +146,45 @@ class Fitter:
         ratio = np.abs(np.asarray(self.data)) / np.asarray(self.noise.scale(self.data))
         return float(np.median(ratio[mask]))
 
+    def compile(self, methods: str | Sequence[str] = "auto", **options: Any) -> None:
+        """Compile engines before they are needed; fits of other galaxies use the same programs.
+
+        Each engine makes one fit, whose result is dropped. The programs stay in memory together
+        until an engine that is not among them runs; see :meth:`run`. After
+        :func:`tengri_ppl.enable_persistent_cache` they are on the disk as well.
+
+        Parameters
+        ----------
+        methods : str or sequence of str
+            Names of engines.
+        **options
+            Options that all of them have, as in :meth:`run`: their sizes may be part of a program.
+
+        Raises
+        ------
+        ParameterError
+            If a method or an option is unknown.
+        """
+        self._wait()
+        self._compile(method_names(methods), **options)
+
+    def _compile(self, methods: Sequence[str], **options: Any) -> None:
+        for method in methods:
+            self._run(method, jax.random.key(0), lean=False, **options)
+
+    def _wait(self) -> None:
+        """Wait for programs that are being compiled."""
+        if self._background is not None:
+            background, self._background = self._background, None
+            background.wait()
+
     def run(
         self,
         method: str = "mcmc_nuts",
         key: Array | None = None,
         *,
         init_from: Posterior | None = None,
+        lean: bool | None = None,
         progress: bool = False,
         verbose: bool = False,
         **options: Any,
@@ -113,6 +199,10 @@ class Fitter:
             Random key; ``jax.random.key(42)`` by default.
         init_from : Posterior, optional
             An earlier result for the same model and data, from which the engine starts.
+        lean : bool, optional
+            Drop the compiled programs of other engines and models first, so that memory holds
+            those of one engine at a time. True by default, except inside
+            :func:`tengri_ppl.persistent`.
         progress : bool
             Show a progress bar on standard error.
         verbose : bool
@@ -125,18 +215,37 @@ class Fitter:
         ------
         ParameterError
             If the method or an option is unknown, or the density is nowhere finite.
+        RuntimeError
+            If compilation in the background (``compile_modes``) failed.
         """
-        start = time.perf_counter()
+        self._wait()
         key = jax.random.key(42) if key is None else key
-        key_run, key_predict = jax.random.split(key)
+        posterior = self._run(method, key, init_from, lean, progress, **options)
+        if verbose:
+            print(posterior.convergence().message)
+        return posterior
+
+    def _run(
+        self,
+        method: str,
+        key: Array,
+        init_from: Posterior | None = None,
+        lean: bool | None = None,
+        progress: bool = False,
+        **options: Any,
+    ) -> Posterior:
+        start = time.perf_counter()
+        key_run, key_amplitude, key_predict = jax.random.split(key, 3)
         engine = get_method(method)
-        model = sampling_model if engine.coordinates == "sampling" else galaxy_model
-        target = Target(model, (self.model, self.noise, self.data))
-        init = None if init_from is None else init_from.start_values
+        marginal = self._marginalizes(engine)
+        target = Target(_MODELS[engine.coordinates, marginal], self._problem)
+        init = None if init_from is None else self._start_values(init_from)
         with progress_bar(engine.name, enabled=progress) as report:
             result = run_method(
-                target, method, key_run, init=init, progress=report, options=options
+                target, method, key_run, init=init, progress=report, lean=lean, options=options
             )
+        if marginal:
+            result = self._with_amplitude(result, key_amplitude)
         attrs = {
             **self.model.provenance,
             "seed": jax.random.key_data(key).tolist(),
@@ -147,7 +256,32 @@ class Fitter:
         )
         release_memory()
         idata.attrs["wall_time_s"] = time.perf_counter() - start
-        posterior = Posterior(idata, model=self.model, rerun=self.run)
-        if verbose:
-            print(posterior.convergence().message)
-        return posterior
+        return Posterior(idata, model=self.model, rerun=self.run)
+
+    @property
+    def _problem(self) -> tuple[SEDModel, GaussianNoise, Array]:
+        """Arguments of the model functions."""
+        return self.model, self.noise, self.data
+
+    def _marginalizes(self, engine: Method) -> bool:
+        """Whether an engine samples without the amplitude, which is drawn afterwards."""
+        if self.marginalize_amplitude == "auto":
+            return engine.marginal and can_marginalize(self.model)
+        if self.marginalize_amplitude and not engine.marginal:
+            raise ParameterError(
+                f"{engine.name} needs the amplitude as a parameter; leave marginalize_amplitude "
+                "at 'auto'"
+            )
+        return bool(self.marginalize_amplitude)
+
+    def _start_values(self, posterior: Posterior) -> dict[str, np.ndarray]:
+        """Draws of an earlier result, in all coordinates that an engine may ask for."""
+        params = self.model.spec.free_values(posterior.start_values)
+        return jax.device_get(sampling_coordinates(*self._problem, params))
+
+    def _with_amplitude(self, result: InferenceResult, key: Array) -> InferenceResult:
+        """Draw the amplitude for every draw of the other parameters."""
+        name = self.model.spec.amplitude
+        others = {n: result.samples[n] for n in self.model.spec.free_params if n != name}
+        drawn = map_draws(partial(draw_amplitude, *self._problem), others, key)
+        return replace(result, samples={**result.samples, name: drawn})

@@ -31,6 +31,7 @@ def infer(
     *,
     init_from: Posterior | None = None,
     coords: Mapping[str, Any] | None = None,
+    lean: bool | None = None,
     progress: bool = False,
     **options: Any,
 ) -> Posterior:
@@ -51,6 +52,9 @@ def infer(
         An earlier result for the same model, from which the engine starts.
     coords : mapping, optional
         Labels along plates, by the names of the plates.
+    lean : bool, optional
+        Drop the compiled programs of other engines and models first, so that memory holds those
+        of one engine at a time. True by default, except inside :func:`tengri_ppl.persistent`.
     progress : bool
         Show a progress bar on standard error.
     **options
@@ -80,7 +84,9 @@ def infer(
     target = Target(model, *_arguments(args, kwargs))
     init = None if init_from is None else init_from.start_values
     with progress_bar(get_method(method).name, enabled=progress) as report:
-        result = run_method(target, method, key_run, init=init, progress=report, options=options)
+        result = run_method(
+            target, method, key_run, init=init, progress=report, lean=lean, options=options
+        )
     attrs = {"seed": jax.random.key_data(key).tolist(), "peak_rss_bytes": peak_rss_bytes()}
     idata = build_model_data(result, target, key=key_data, coords=coords, attrs=attrs)
     release_memory()

@@ -158,3 +158,15 @@ def test_free_redshift_agrees_with_fixed_redshift(ssp, sdss, key):
 def test_unusable_redshifts_are_refused(ssp, sdss, redshift, message):
     with pytest.raises(tg.ParameterError, match=message):
         tg.SEDModel(tg.Parameters(redshift=redshift), ssp, observation=sdss)
+
+
+def test_a_tolerance_out_of_reach_names_the_band_that_errs_most(ssp, sdss):
+    """Noise far from its passband makes a filter hard to tabulate."""
+    wave = np.linspace(1500.0, 30000.0, 400)
+    response = np.exp(-0.5 * ((wave - 5500.0) / 300.0) ** 2)
+    leaky = response + 0.05 * np.random.default_rng(0).uniform(size=wave.size)
+    leaky[[0, -1]] = 0.0
+    bands = [tg.Filter.from_arrays("leaky", wave, leaky), *sdss.photometry.filters]
+    spec = tg.Parameters(sfh="delayed", dust_law="calzetti", redshift=0.1)
+    with pytest.raises(tg.ParameterError, match=r"not reached .* the dust errs by .* in leaky"):
+        tg.SEDModel(spec, ssp, tg.Observation(tg.Photometry(bands)), tolerance=1e-5)

@@ -1,0 +1,46 @@
+"""Evaluate many draws in chunks of one size, so that one program of bounded memory serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+__all__ = ["CHUNK", "map_draws"]
+
+#: Draws per evaluation.
+CHUNK = 500
+
+
+def map_draws(
+    function: Callable[[dict[str, np.ndarray], Array], Any],
+    draws: Mapping[str, np.ndarray],
+    key: Array,
+) -> Any:
+    """Call a compiled function on chunks of draws; the last chunk is filled up and cut.
+
+    Parameters
+    ----------
+    function : callable
+        (draws of leading length `CHUNK`, random key) -> pytree of arrays of that leading length.
+    draws : mapping of str to ndarray, shape (chain, draw, ...)
+        The draws.
+    key : Array
+        Random key.
+
+    Returns
+    -------
+    pytree of ndarray, shape (chain, draw, ...)
+    """
+    shape = np.shape(next(iter(draws.values())))[:2]
+    n = int(np.prod(shape))
+    n_chunk = -(-n // CHUNK)
+    flat = {k: np.resize(v, (n_chunk * CHUNK, *np.shape(v)[2:])) for k, v in draws.items()}
+    parts = []
+    for i, chunk_key in enumerate(jax.random.split(key, n_chunk)):
+        chunk = {k: v[i * CHUNK : (i + 1) * CHUNK] for k, v in flat.items()}
+        parts.append(jax.device_get(function(chunk, chunk_key)))
+    return jax.tree.map(lambda *x: np.concatenate(x)[:n].reshape(*shape, *x[0].shape[1:]), *parts)
