@@ -30,12 +30,15 @@ from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.walkers import walk
 from tengri_ppl.inference.weighted import Record, WeightedDraws, mixture_density
+from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
 
 _NU = 5.0
 _DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
 _N_WALKERS, _N_KEPT, _N_FIT = 256, 24, 20
+#: Close to a mode is enough for walkers to start from.
+_SEARCH_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
     start : Array, shape (n, D)
         Where to search from.
     """
-    modes = find_modes(flat, start)
+    modes = find_modes(flat, start, max_steps=_SEARCH_STEPS)
     return _at_modes(modes.x, modes.log_density, curvature(flat, modes.x))
 
 
@@ -160,7 +163,7 @@ def adapt_proposal(
     record = Record(n_learning)
     for i, round_key in enumerate(jax.random.split(key, options.max_rounds)):
         x = _propose(proposal, round_key, options.n_batch)
-        record.add(proposal, x, flat.log_density(x))
+        record.add(proposal, x, _log_density(flat, x))
         draws = record.weighted()
         if progress is not None:
             progress("rounds", i + 1, options.max_rounds, 0)
@@ -182,12 +185,24 @@ def _learnt(
     """Let walkers correct a proposal; return what it becomes, with the densities evaluated."""
     key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
     x = _propose(proposal, key_try, options.n_batch)
-    log_weight = np.asarray(flat.log_density(x) - mixture_density(proposal, x), dtype=float)
+    log_density = jnp.concatenate([flat.log_density(part) for part in _parts(x)])
+    log_weight = np.asarray(log_density - mixture_density(proposal, x), dtype=float)
     weight = jax.nn.softmax(jnp.asarray(_tempered(log_weight, options.min_ess)))
     index = jax.random.choice(key_pick, options.n_batch, (_N_WALKERS,), p=weight)
-    path = walk(flat, key_walk, x[index], options.n_walk, _N_KEPT)
+    n_kept = min(_N_KEPT, options.n_walk)
+    path = walk(flat, key_walk, x[index], options.n_walk, n_kept)
     n_learning = options.n_batch + _N_WALKERS * options.n_walk
     return _fitted(proposal, key_fit, path), n_learning
+
+
+def _parts(x: Array) -> tuple[Array, Array]:
+    """Halves of a batch."""
+    return x[: len(x) // 2], x[len(x) // 2 :]
+
+
+def _log_density(flat: FlatTarget, x: Array) -> Array:
+    """Evaluate both halves of a batch at the same time."""
+    return jnp.concatenate(map_in_threads(flat.log_density, _parts(x)))
 
 
 @jax.jit

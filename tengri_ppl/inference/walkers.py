@@ -17,16 +17,18 @@ from jax import Array
 
 from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["walk"]
 
 #: Share of steps that go the whole way, from one mode to another.
 _JUMPS = 0.1
 _JITTER = 1e-4
+_N_GROUPS = 2
 
 
 def walk(flat: FlatTarget, key: Array, x: Array, n_steps: int, n_kept: int) -> Array:
-    """Move walkers.
+    """Move walkers, in two groups that know nothing of each other and run at the same time.
 
     Parameters
     ----------
@@ -35,9 +37,9 @@ def walk(flat: FlatTarget, key: Array, x: Array, n_steps: int, n_kept: int) -> A
     key : Array
         Random key.
     x : Array, shape (n, D)
-        Where they stand; n is even.
+        Where they stand; n is a multiple of four.
     n_steps : int
-        Steps of every walker.
+        Steps of every walker, at least ``n_kept``.
     n_kept : int
         The last so many of them are returned.
 
@@ -46,42 +48,51 @@ def walk(flat: FlatTarget, key: Array, x: Array, n_steps: int, n_kept: int) -> A
     Array, shape (n_kept * n, D)
         Where they stood.
     """
-    halves = x.reshape(2, -1, x.shape[1])
-    path = _walk(flat.target.model, flat.layout, n_steps, n_kept, key, halves, *flat.arguments)
-    return path.reshape(-1, x.shape[1])
+    groups = x.reshape(_N_GROUPS, 2, -1, x.shape[1])
+    keys = jax.random.split(key, _N_GROUPS)
+    fixed = flat.target.model, flat.layout, n_kept
+
+    def move(group: int, n: int = n_steps) -> Array:
+        return _walk(*fixed, n, keys[group], groups[group], *flat.arguments)
+
+    move(0, 0)  # compiles
+    paths = map_in_threads(move, range(_N_GROUPS))
+    return jnp.concatenate([path.reshape(-1, x.shape[1]) for path in paths])
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _walk(
     model: Model,
     layout: Layout,
-    n_steps: int,
     n_kept: int,
+    n_steps: Array,
     key: Array,
     halves: Array,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Array:
+    """Move one group; return the last positions of its halves, in any order."""
+
     def log_density(x: Array) -> Array:
         energy = jax.vmap(lambda point: flat_potential(model, layout, point, args, kwargs))(x)
         return jnp.where(jnp.isfinite(energy), -energy, -jnp.inf)
 
-    def step(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
+    def step(i: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """Move the first half and exchange the halves; densities start unknown, as NaN."""
-        (moving, others), (before, resting) = carry
-        key_move, key_accept = jax.random.split(key)
+        (moving, others), (before, resting), path = carry
+        key_move, key_accept = jax.random.split(jax.random.fold_in(key, i))
         proposed = moving + _difference(key_move, moving, others)
         after = log_density(proposed)
         threshold = before + jnp.log(jax.random.uniform(key_accept, before.shape))
         accepted = ~(after <= threshold) & jnp.isfinite(after)
         moved = jnp.where(accepted[:, None], proposed, moving)
         known = jnp.where(accepted, after, before)
-        return (jnp.stack([others, moved]), jnp.stack([resting, known])), moved
+        path = path.at[i % len(path)].set(moved)
+        return jnp.stack([others, moved]), jnp.stack([resting, known]), path
 
-    keys = jax.random.split(key, 2 * n_steps)
     unknown = jnp.full(halves.shape[:2], jnp.nan)
-    _, path = jax.lax.scan(step, (halves, unknown), keys)
-    return path[-2 * n_kept :]
+    path = jnp.zeros((2 * n_kept, *halves.shape[1:]))
+    return jax.lax.fori_loop(0, 2 * n_steps, step, (halves, unknown, path))[2]
 
 
 def _difference(key: Array, moving: Array, others: Array) -> Array:

@@ -54,13 +54,12 @@ def deviations(result: InferenceResult, problem: Problem) -> Iterator[Deviation]
 def monte_carlo_errors(x: np.ndarray, result: InferenceResult) -> tuple[float, float]:
     """Standard errors of mean and standard deviation of draws x (chain, draw).
 
-    Draws that stand for weighted ones have as many as their effective number at most.
+    Draws that were resampled from weighted ones have the errors of both steps.
     """
     if np.ptp(x) == 0.0:  # draws that are all the same have no error, and are wrong
         return 0.0, 0.0
     mean_error, sd_error = float(az.mcse(x)), float(az.mcse(x, method="sd"))
-    effective = result.diagnostics.get("n_effective", x.size)
-    inflation = max(1.0, np.sqrt(x.size / effective))
+    inflation = np.sqrt(1.0 + x.size / result.diagnostics.get("n_effective", np.inf))
     return mean_error * inflation, sd_error * inflation
 
 
