@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.convergence import chains_converged
+from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = [
     "BLOCK",
@@ -147,15 +147,6 @@ class Chains:
         self.states = list(states)
         self.n_evaluations = 0
         self._progress = progress
-        self._pool = ThreadPoolExecutor(len(self.states))
-
-    def __enter__(self) -> Chains:
-        """Return the chains, whose threads end with the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the threads."""
-        self._pool.shutdown()
 
     def compile(self, program: Program) -> None:
         """Compile once, by no iterations, what all threads would compile at the same time."""
@@ -166,10 +157,8 @@ class Chains:
         blocks, diverged = [], 0
         for done in range(start, stop, BLOCK):
             n = min(BLOCK, stop - done)
-            # `with jax.enable_x64()` holds for this thread only
-            x64 = jnp.result_type(float) == jnp.float64
-            advance = partial(self._advance_group, program, n, x64)
-            parts = list(self._pool.map(advance, range(len(self.states))))
+            advance = partial(self._advance_group, program, n)
+            parts = map_in_threads(advance, range(len(self.states)))
             blocks.append(jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts))
             stats = blocks[-1]["stats"]
             diverged += int(stats["diverging"].sum())
@@ -178,10 +167,9 @@ class Chains:
                 self._progress(phase, done + n, total, diverged)
         return jax.tree.map(lambda *x: np.swapaxes(np.concatenate(x), 0, 1), *blocks)
 
-    def _advance_group(self, program: Program, n: int, x64: bool, group: int) -> Any:
+    def _advance_group(self, program: Program, n: int, group: int) -> Any:
         """Advance one group by a block; return its records, (iteration, chain)."""
-        with jax.enable_x64(x64):
-            self.states[group], buffer = program(self.states[group], n)
+        self.states[group], buffer = program(self.states[group], n)
         return jax.tree.map(lambda b: np.asarray(b)[:n], buffer)
 
 

@@ -175,14 +175,14 @@ def run_nuts(
     def program(state: Any, n: int) -> tuple[Any, Any]:
         return engine.advance(state, n, target.args, dict(target.kwargs))
 
-    with Chains(states, progress) as chains:
-        chains.compile(program)
-        *_, (window_start, window_end), _ = build_adaptation_schedule(options.n_warmup)
-        chains.advance(program, "warmup", 0, window_start, options.n_warmup)
-        window = chains.advance(program, "warmup", window_start, window_end + 1, options.n_warmup)
-        _share_mass_matrix(chains, window["x"], options.dense_mass_matrix)
-        chains.advance(program, "warmup", window_end + 1, options.n_warmup, options.n_warmup)
-        draws = draw_samples(chains, program, options)
+    chains = Chains(states, progress)
+    chains.compile(program)
+    *_, (window_start, window_end), _ = build_adaptation_schedule(options.n_warmup)
+    chains.advance(program, "warmup", 0, window_start, options.n_warmup)
+    window = chains.advance(program, "warmup", window_start, window_end + 1, options.n_warmup)
+    _share_mass_matrix(chains, window["x"], options.dense_mass_matrix)
+    chains.advance(program, "warmup", window_end + 1, options.n_warmup, options.n_warmup)
+    draws = draw_samples(chains, program, options)
     return InferenceResult(
         method="mcmc_nuts",
         samples=draws["samples"],

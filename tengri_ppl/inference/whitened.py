@@ -215,9 +215,9 @@ def run_whitened(
         start = start_at_mode(flat, key_start)
     x = dispersed_points(flat, start, key_points, options.num_chains * kernel.n_walkers)
     start = Start(start.mean, start.factor)
-    with Chains(first_states(kernel, flat, start, x, key_first), progress) as chains:
-        start = (warm_up or _adapt_step_sizes)(chains, kernel, flat, start, options, key_second)
-        draws = draw_samples(chains, _program(kernel, flat, start, options), options)
+    chains = Chains(first_states(kernel, flat, start, x, key_first), progress)
+    start = (warm_up or _adapt_step_sizes)(chains, kernel, flat, start, options, key_second)
+    draws = draw_samples(chains, _program(kernel, flat, start, options), options)
     return InferenceResult(
         method=kernel.name,
         samples=draws["samples"],
