@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import defaultdict
 from pathlib import Path
 
 os.environ.setdefault("NPROC", "4")  # XLA's thread pool may deadlock on two threads
 
 import jax
+import numpy as np
 import pytest
 
 import tengri_ppl as tg
@@ -34,6 +36,34 @@ def _few_memory_maps():
     if maps.exists() and maps.read_bytes().count(b"\n") > MAX_MEMORY_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def measured(record_property):
+    """Record errors, ``measured("photometry", errors)``: the end of the run prints how large."""
+
+    def measured(what, errors):
+        errors = np.abs(np.ravel(np.asarray(errors, float)))
+        record_property(what, errors[np.isfinite(errors)].tolist())
+
+    return measured
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests have measured, those of the same name together."""
+    figures = defaultdict(list)
+    for outcome in ("passed", "failed", "xfailed"):
+        for report in terminalreporter.getreports(outcome):
+            for what, errors in report.user_properties:
+                figures[what] += errors
+    if figures:
+        terminalreporter.section("measured")
+    for what, errors in sorted(figures.items()):
+        median, p95, largest = np.quantile(errors, [0.5, 0.95, 1.0])
+        terminalreporter.write_line(
+            f"{what}: {len(errors)} values, "
+            f"median {median:.2g}, 95 % below {p95:.2g}, largest {largest:.2g}"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ __all__ = ["MAX_RHAT", "MIN_ESS", "chains_converged", "rank_rhat", "worst_rhat_a
 #: bulk effective sample size for four chains.
 MAX_RHAT = 1.01
 MIN_ESS = 400.0
+#: Chains stop this share inside the limits: what follows from their draws is judged by them, too.
+_MARGIN = 0.2
 
 
 def rank_rhat(draws: np.ndarray) -> float:
@@ -49,9 +51,9 @@ def worst_rhat_and_ess(draws: Mapping[str, np.ndarray]) -> tuple[float, float]:
 
 
 def chains_converged(draws: Mapping[str, np.ndarray]) -> bool:
-    """Whether every component is below :data:`MAX_RHAT` and above :data:`MIN_ESS`.
+    """Whether every component is inside :data:`MAX_RHAT` and :data:`MIN_ESS`, by a margin.
 
     A constant component gives NaN and counts as not converged.
     """
     rhat, ess = worst_rhat_and_ess(draws)
-    return rhat < MAX_RHAT and ess >= MIN_ESS
+    return rhat - 1.0 < (1.0 - _MARGIN) * (MAX_RHAT - 1.0) and ess * (1.0 - _MARGIN) >= MIN_ESS

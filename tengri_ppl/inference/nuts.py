@@ -54,7 +54,7 @@ class NUTSOptions(ChainOptions):
     """
 
     dense_mass_matrix: bool = True
-    target_accept_rate: float = 0.95
+    target_accept_rate: float = 0.97
     max_tree_depth: int = 8
 
     def __post_init__(self) -> None:

@@ -15,8 +15,29 @@ from tengri_ppl.inference.target import Model
 
 __all__ = ["Modes", "find_modes"]
 
-#: Position, state of the solver, iterations, gradients evaluated, length of the last gradient.
-_Carry = tuple[Array, Any, Array, Array, Array]
+#: A step has to reach this share of the decrease that the slope promises (Armijo's rule), give or
+#: take the rounding of the potential; else it is shortened by a factor between these limits.
+_DECREASE = 1e-4
+_ROUNDING = 1e-6
+_SHORTEN = (0.1, 0.5)
+#: A search ends where not even a step of this length, relative to the first try, goes downhill.
+_SHORTEST = 1e-6
+
+
+class _Search(NamedTuple):
+    """One search: the point reached, the potential and its gradient there, and what is next.
+
+    The next point to try is ``x + length * direction``; ``state`` is that of the L-BFGS memory.
+    """
+
+    x: Array
+    value: Array
+    gradient: Array
+    direction: Array
+    length: Array
+    state: Any
+    n_steps: Array
+    n_evaluations: Array
 
 
 class Modes(NamedTuple):
@@ -55,7 +76,7 @@ def find_modes(
 ) -> Modes:
     """Maximise the posterior density over unconstrained coordinates.
 
-    L-BFGS with a zoom line search (Nocedal & Wright 2006, chapters 3 and 7), from optax.
+    L-BFGS (Nocedal & Wright 2006, chapter 7), from optax, with a backtracking line search.
 
     Parameters
     ----------
@@ -83,34 +104,56 @@ def _search(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Modes:
-    def energy(x: Array) -> Array:
-        return flat_potential(model, layout, x, args, kwargs)
+    """Search from all points at once; every iteration evaluates one point of each search.
 
-    solver = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(energy)
+    The model occurs once in the program, which so compiles several times faster than one with a
+    line search inside, and no search waits for the line search of another.
+    """
+    solver = optax.scale_by_lbfgs()
+    value_and_gradient = jax.value_and_grad(
+        lambda x: flat_potential(model, layout, x, args, kwargs)
+    )
 
-    def advance(carry: _Carry) -> _Carry:
-        x, state, i, n, _ = carry
-        value, gradient = value_and_grad(x, state=state)
-        updates, state = solver.update(
-            gradient, state, x, value=value, grad=gradient, value_fn=energy
+    def advance(at: _Search) -> _Search:
+        x = at.x + at.length * at.direction
+        value, gradient = value_and_gradient(x)
+        sane = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        slope = at.gradient @ at.direction
+        bound = at.value + _DECREASE * at.length * slope + _ROUNDING * jnp.abs(value)
+        direction, state = _redirect(solver, x, gradient, at.state)
+        further = _Search(
+            *(x, value, gradient, direction, jnp.ones(()), state, at.n_steps + 1),
+            at.n_evaluations + 1,
         )
-        moved = optax.apply_updates(x, updates)
-        n += optax.tree.get(state, "num_linesearch_steps")
-        return moved, state, i + 1, n, jnp.linalg.norm(optax.tree.get(state, "grad"))
+        curvature = 2.0 * (value - at.value - at.length * slope)
+        shorter = jnp.clip(-at.length * slope / curvature, *_SHORTEN)
+        length = at.length * jnp.where(sane, shorter, _SHORTEN[0])
+        nearer = at._replace(length=length, n_evaluations=at.n_evaluations + 1)
+        accept = sane & (value <= bound)
+        return jax.tree.map(lambda a, b: jnp.where(accept, a, b), further, nearer)
 
-    def unfinished(carry: _Carry) -> Array:
-        _, _, i, _, norm = carry
-        return (i < max_steps) & (norm > tolerance)
+    def unfinished(at: _Search) -> Array:
+        far = jnp.linalg.norm(at.gradient) > tolerance
+        begun = at.n_evaluations > 0
+        able = (at.n_steps < max_steps) & (at.length > _SHORTEST)
+        return ~begun | (far & able)
 
     def one(x: Array) -> Modes:
-        none = jnp.zeros((), int)
-        begin = (x, solver.init(x), none, none, jnp.full((), jnp.inf))
-        end, _, i, n, _ = jax.lax.while_loop(unfinished, advance, begin)
-        # where the density has no mode a search may run away; then its start point has to do
-        sane = jnp.isfinite(energy(end)) & jnp.all(jnp.isfinite(end))
-        end = jnp.where(sane, end, x)
-        value, gradient = jax.value_and_grad(energy)(end)
-        return Modes(end, -value, gradient, i, n + 2)
+        none, zero = jnp.zeros((), int), jnp.zeros_like(x)
+        infinite = jnp.full((), jnp.inf, x.dtype)
+        first = _Search(x, infinite, zero, zero, jnp.ones(()), solver.init(x), none, none)
+        end = jax.lax.while_loop(unfinished, advance, first)
+        return Modes(end.x, -end.value, end.gradient, end.n_steps, end.n_evaluations)
 
     return jax.vmap(one)(start)
+
+
+def _redirect(
+    solver: optax.GradientTransformation, x: Array, gradient: Array, state: Any
+) -> tuple[Array, Any]:
+    """Return the quasi-Newton direction at a point; memory of concave steps is dropped."""
+    convex = jnp.vdot(gradient - state.updates, x - state.params) > 0.0
+    fresh = solver.init(x)
+    state = jax.tree.map(lambda a, b: jnp.where(convex, a, b), state, fresh)
+    descent, state = solver.update(gradient, state, x)
+    return -descent, state

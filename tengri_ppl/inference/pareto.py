@@ -34,7 +34,8 @@ def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
     if finite.sum() < _FEWEST:
         uniform = np.where(finite if finite.any() else True, 0.0, -np.inf)
         return uniform - np.log(np.sum(np.exp(uniform))), np.inf
-    smoothed, k = load_arviz().psislw(np.asarray(log_weight[finite], dtype=float))
+    with np.errstate(over="ignore"):  # quantiles of a hopeless tail; the weights are capped
+        smoothed, k = load_arviz().psislw(np.asarray(log_weight[finite], dtype=float))
     out = np.full(log_weight.shape, -np.inf)
     out[finite] = smoothed
     return out, float(k)

@@ -322,8 +322,10 @@ class SEDModel:
 
     @cached_property
     def _flat(self) -> tuple[list[Any], Any]:
-        """The forward model and the fixed values, flattened: to do so at each call is slow."""
-        return jax.tree.flatten((self.forward, self.spec.fixed))
+        """The forward model and the fixed values, flattened and on the device once for all."""
+        leaves, structure = jax.tree.flatten((self.forward, self.spec.fixed))
+        with jax.ensure_compile_time_eval():  # the first call may be inside of a trace
+            return [jnp.asarray(leaf) for leaf in leaves], structure
 
     def photometry_error(self, key: Array, n_draws: int = 500) -> dict[str, float]:
         """Measure the error of the fast mode against the exact mode over prior draws.

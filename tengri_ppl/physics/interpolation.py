@@ -25,6 +25,8 @@ def linear_weights(x: ArrayLike, nodes: ArrayLike) -> Array:
         Weights that sum to one; ``weights @ values`` interpolates the values at the grid points.
     """
     nodes = jnp.asarray(nodes)
-    upper = jnp.clip((x - nodes[:-1]) / jnp.diff(nodes), 0.0, 1.0)
-    one, zero = jnp.ones_like(upper[:1]), jnp.zeros_like(upper[:1])
-    return jnp.concatenate([one, upper]) - jnp.concatenate([upper, zero])
+    passed = jnp.clip((x - nodes[:-1]) / jnp.diff(nodes), 0.0, 1.0)
+    # By a matrix product, which is computed once, where differences of neighbours would be
+    # computed anew for every element of what the weights are multiplied with.
+    n = nodes.size
+    return jnp.eye(n)[0] + passed @ (jnp.eye(n - 1, n, 1) - jnp.eye(n - 1, n))
