@@ -38,6 +38,14 @@ def _few_memory_maps():
         gc.collect()
 
 
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one worker, and all that compare whole models with BAGPIPES."""
+    for item in items:
+        name = item.path.name
+        group = "bagpipes" if name.startswith("test_bagpipes") else name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture
 def measured(record_property):
     """Record errors, ``measured("photometry", errors)``: the end of the run prints how large."""

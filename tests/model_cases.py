@@ -22,6 +22,8 @@ from tengri_ppl.physics.templates import TemplateAxis, TemplateFile, save_templa
 
 #: Every registered component: the test that loops over these covers what is registered.
 CHOICES = sorted(registered_components())
+#: Kinds that one model has at once, so that fewer models cover everything.
+TOGETHER = ("sfh", "metallicity", "dust_law")
 STELLAR = ("sdss_u", "sdss_r", "sdss_z")
 INFRARED = ("sdss_u", "sdss_r", "spitzer_irac_ch1", "wise_w3", "herschel_pacs_100")
 #: Bands in which a component of a kind matters; those of stars where a kind is not listed.
@@ -90,6 +92,16 @@ def template_file(folder: Path, kind: str) -> str:
     return str(save_templates(folder / f"{kind}.h5", file))
 
 
+def models_of_everything() -> list[dict[str, str]]:
+    """Name by kind of the components of models that together have every registered one."""
+    names = {kind: [n for k, n in CHOICES if k == kind] for kind in TOGETHER}
+    several = [
+        {kind: found[i % len(found)] for kind, found in names.items()}
+        for i in range(max(map(len, names.values())))
+    ]
+    return several + [{kind: name} for kind, name in CHOICES if kind not in TOGETHER]
+
+
 def choices_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
     """Arguments of ``Parameters`` that make a model of one component, with what it needs."""
     cls = registered_components()[kind, name]
@@ -117,15 +129,11 @@ def choices_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
             return {"dust": "none", kind: made}
 
 
-def parameters(kind: str, **choices: Any) -> tg.Parameters:
+def parameters(redshift: float, **choices: Any) -> tg.Parameters:
     """Parameters with every one of the model free."""
-    redshift = REDSHIFT.get(kind, 0.3)
-    needed = {"sfh": "sfh_tabulated", "metallicity": "met_tabulated"}.get(kind, "-")
-    given = {
-        name: value
-        for name, value in REQUIRED.items()
-        if name.startswith(needed) and choices.get(kind) == "tabulated"
-    }
+    tabulated = {"sfh": "sfh_tabulated", "metallicity": "met_tabulated"}
+    needed = [start for kind, start in tabulated.items() if choices.get(kind) == "tabulated"]
+    given = {name: v for name, v in REQUIRED.items() if name.startswith(tuple(needed))}
     spec = tg.Parameters(**choices, **given, redshift=redshift)
     fixed = {n: v for n, v in spec.fixed.items() if n not in given and n != "redshift"}
     return spec.replace(**{name: _around(value) for name, value in fixed.items()})
@@ -137,7 +145,11 @@ def _around(value: Any) -> dist.Distribution:
     return dist.Uniform(low, high if high > low else 0.1)
 
 
-def small_model(kind: str, name: str, ssp: Any, folder: Path) -> tg.SEDModel:
-    """The model of one registered component."""
-    spec = parameters(kind, **choices_of(kind, name, folder))
-    return tg.SEDModel(spec, thin_grid(ssp), observation(BANDS.get(kind, STELLAR)))
+def small_model(names: dict[str, str], ssp: Any, folder: Path) -> tg.SEDModel:
+    """The model of one registered component, or of one of each of several kinds."""
+    choices: dict[str, Any] = {}
+    for kind, name in names.items():
+        choices |= choices_of(kind, name, folder)
+    kind = next(iter(names))
+    spec = parameters(REDSHIFT.get(kind, 0.3), **choices)
+    return tg.SEDModel(spec, thin_grid(ssp), observation(BANDS.get(kind, STELLAR)), n_nodes=4)

@@ -19,11 +19,15 @@ ENGINES = [
     ("mcmc_nuts", {"n_samples": 2000}, False),
     pytest.param(
         *("smc", {}, True),
-        marks=pytest.mark.xfail(reason="islands of 1000 particles agree to R-hat 1.04 only"),
+        marks=pytest.mark.xfail(
+            run=False, reason="islands of 1000 particles agree to R-hat 1.04 only"
+        ),
     ),
     pytest.param(
         *("geovi", {}, False),
-        marks=pytest.mark.xfail(reason="geoVI's widths are off where the prior cuts a long ridge"),
+        marks=pytest.mark.xfail(
+            run=False, reason="geoVI's widths are off where the prior cuts a long ridge"
+        ),
     ),
 ]
 

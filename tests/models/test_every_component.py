@@ -1,6 +1,7 @@
 """Every registered component, under jit, vmap and in both modes of differentiation.
 
-The tests loop over the registry: a new component is covered by registering it.
+The tests loop over the registry: a new component is covered by registering it. Histories,
+metallicities and laws of attenuation share models, each other component has its own.
 """
 
 from functools import partial
@@ -9,7 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import BANDS, CHOICES, STELLAR, observation, small_model, template_file, thin_grid
+from model_cases import (
+    BANDS,
+    CHOICES,
+    STELLAR,
+    models_of_everything,
+    observation,
+    small_model,
+    template_file,
+    thin_grid,
+)
 
 import tengri_ppl as tg
 from tengri_ppl.physics.shocks import TemplateShock
@@ -62,33 +72,37 @@ def slopes(sed, params, direction):
     return jax.vmap(one)(params, direction)
 
 
-def draws_and_directions(sed):
-    """Prior draws, and steps in all parameters at once, each a fraction of its prior's width."""
-    params = sed.spec.sample_batch(jax.random.key(0), N_DRAWS)
-    keys = jax.random.split(jax.random.key(1), len(params))
-    direction = {
-        name: jax.random.normal(key, value.shape, value.dtype) * value.std(axis=0)
-        for key, (name, value) in zip(keys, params.items(), strict=True)
+def check(make, measured):
+    """Check a model that ``make`` builds, with the same prior draws in both precisions."""
+    sed = make()
+    params = {
+        k: np.asarray(v) for k, v in sed.spec.sample_batch(jax.random.key(0), N_DRAWS).items()
     }
-    return params, direction
+    check_32_bits(sed, params)
+    with jax.enable_x64(True):
+        check_64_bits(make(), {k: v.astype(float) for k, v in params.items()}, measured)
+    jax.clear_caches()
 
 
-def check_32_bits(sed):
-    params = sed.spec.sample_batch(jax.random.key(0), N_DRAWS)
+def check_32_bits(sed, params):
     for result in jax.tree.leaves(gradients(sed, params)):
         assert result.dtype == jnp.float32
         assert np.all(np.isfinite(result))
 
 
-def check_64_bits(sed, measured):
-    """Both modes agree everywhere; differences agree except next to kinks of tables and bins."""
-    params, direction = draws_and_directions(sed)
+def check_64_bits(sed, params, measured):
+    """Both modes agree everywhere; differences agree except next to kinks of tables and bins.
+
+    Differences are along one direction, in each parameter a fraction of its prior's width.
+    """
+    rng = np.random.default_rng(1)
+    direction = {k: rng.normal(size=v.shape) * v.std(axis=0) for k, v in params.items()}
     value, reverse, forward = slopes(sed, params, direction)
     assert value.dtype == jnp.float64
     assert np.all(np.isfinite(value)) and np.all(np.isfinite(reverse))
     scale = np.abs(reverse) + 1e-3 * np.median(np.abs(reverse)) + 1e-9
     between_modes = np.max(np.abs(forward - reverse) / scale)
-    measured("gradients, forward against reverse mode, largest of each component", between_modes)
+    measured("gradients, forward against reverse mode, largest of each model", between_modes)
     assert between_modes < 1e-8
     above, below = (
         slopes(
@@ -98,18 +112,15 @@ def check_64_bits(sed, measured):
     )
     difference = (above[0] - below[0]) / (2.0 * STEP)
     error = np.abs(difference - reverse) / scale
-    measured("gradients against differences, median of each component", np.median(error))
+    measured("gradients against differences, median of each model", np.median(error))
     assert np.median(error) < 1e-6
     assert np.mean(error < 1e-3) > 0.97
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name"), CHOICES, ids=lambda x: x)
-def test_gradients_are_finite_in_32_bits_and_right_in_64(kind, name, ssp, tmp_path, measured):
-    check_32_bits(small_model(kind, name, ssp, tmp_path))
-    with jax.enable_x64(True):
-        check_64_bits(small_model(kind, name, ssp, tmp_path), measured)
-    jax.clear_caches()
+@pytest.mark.parametrize("names", models_of_everything(), ids=lambda x: "-".join(x.values()))
+def test_gradients_are_finite_in_32_bits_and_right_in_64(names, ssp, tmp_path, measured):
+    check(partial(small_model, names, ssp, tmp_path), measured)
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +138,7 @@ def whole(ssp, tmp_path_factory):
 
 @pytest.mark.slow
 def test_gradients_of_everything_at_once(whole, measured):
-    check_32_bits(whole())
-    with jax.enable_x64(True):
-        check_64_bits(whole(), measured)
-    jax.clear_caches()
+    check(whole, measured)
 
 
 @pytest.mark.slow
@@ -156,6 +164,10 @@ def test_host_and_additions_make_up_the_photometry(whole):
     host = sed.unit_host(params).scaled(amplitude)
     flux = (host.flux + sed.added_flux(params, host.galaxy)) * 1e-29
     np.testing.assert_allclose(flux, sed.predict_photometry(params), rtol=1e-4)
+
+
+def test_the_models_have_every_registered_component():
+    assert {pair for names in models_of_everything() for pair in names.items()} == set(CHOICES)
 
 
 def test_every_kind_that_adds_light_has_bands_in_which_it_matters():
