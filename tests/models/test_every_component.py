@@ -75,9 +75,7 @@ def slopes(sed, params, direction):
 def check(make, measured):
     """Check a model that ``make`` builds, with the same prior draws in both precisions."""
     sed = make()
-    params = {
-        k: np.asarray(v) for k, v in sed.spec.sample_batch(jax.random.key(0), N_DRAWS).items()
-    }
+    params = jax.tree.map(np.asarray, sed.spec.sample_batch(jax.random.key(0), N_DRAWS))
     check_32_bits(sed, params)
     with jax.enable_x64(True):
         check_64_bits(make(), {k: v.astype(float) for k, v in params.items()}, measured)
