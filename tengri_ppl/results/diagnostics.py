@@ -142,8 +142,12 @@ def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
 
 
 def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
-    """Judge importance sampling by its effective number of draws and the tail of its weights."""
-    k, n = (float(inference_data.attrs[name]) for name in ("pareto_k", "n_effective"))
+    """Judge importance sampling by its effective number of draws and the tail of its weights.
+
+    The errors of the weighted draws and of resampling them add up: 1/n = 1/n_eff + 1/n_draws.
+    """
+    k, n_effective = (float(inference_data.attrs[name]) for name in ("pareto_k", "n_effective"))
+    n = 1.0 / (1.0 / n_effective + 1.0 / _n_draws(inference_data))
     problems = []
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the weights is {k:.2f} (limit {MAX_PARETO_K:g})")
@@ -151,6 +155,11 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
         problems.append(f"{n:.0f} effective draws ({min_ess:g} needed)")
     figures = f"k-hat {k:.2f}, {n:.0f} effective draws"
     return _verdict(problems, n, figures, "raise max_rounds, or use method='mcmc_nuts'")
+
+
+def _n_draws(inference_data: Any) -> float:
+    """Draws of all chains."""
+    return float(inference_data.posterior.sizes["draw"] * inference_data.posterior.sizes["chain"])
 
 
 def _approximate_verdict(inference_data: Any) -> Convergence:
@@ -166,7 +175,7 @@ def _approximate_verdict(inference_data: Any) -> Convergence:
         )
     if share < _MIN_MODE_SHARE:
         problems.append(f"other modes hold {1.0 - share:.0%} of the probability")
-    n = float(inference_data.posterior.sizes["draw"] * inference_data.posterior.sizes["chain"])
+    n = _n_draws(inference_data)
     figures = f"k-hat of the approximation {k:.2f}, {n:.0f} independent draws of it"
     return _verdict(problems, n, figures, "use method='auto' or 'mcmc_nuts'")
 
