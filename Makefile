@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export NPROC ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test lint types imports docs examples clean
+.PHONY: help venv dev demo test lint types imports docs examples comparison clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -44,6 +44,10 @@ docs: dev ## Build the documentation into docs/_build/html
 examples: venv ## Run the example scripts; figures go to build/examples/
 	@set -e; for script in examples/*.py; do \
 	  echo "== $$script"; MPLBACKEND=Agg $(BIN)/python $$script; done
+
+comparison: venv ## Fit the 204 galaxies of the catalogue in DATA; table and figure go to build/goodss/
+	@test -d "$(DATA)" || { echo "no folder '$(DATA)'; name it: make comparison DATA=FOLDER" >&2; exit 1; }
+	$(BIN)/python benchmarks/goodss.py "$(DATA)"
 
 clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist demo docs/_build docs/_generated

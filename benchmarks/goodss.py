@@ -7,8 +7,8 @@ Usage::
 FOLDER is a copy of the catalogues of Pacifici et al. (2023, ApJ 944, 141; photometry of Guo et al.
 2013, ApJS 207, 24): 204 galaxies in 17 bands. Errors get a floor of 5 %, 10 % in IRAC; missing
 bands are masked. Printed are the share that reaches the verdict "converged", the growth of the
-memory, and the offset and scatter of log M* from the median of eight codes. The table and a figure
-go to DIR.
+memory, and the offset and scatter of log M* from the median of eight codes. Summary, table and
+a figure go to DIR.
 """
 
 from __future__ import annotations
@@ -159,13 +159,14 @@ def summarise(rows: list[dict[str, Any]]) -> str:
 
 
 def save(rows: list[dict[str, Any]], output: Path) -> None:
-    """Write the table and a figure of the masses against those of the other codes."""
+    """Write the summary, the table and a figure of the masses against those of the other codes."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     output.mkdir(parents=True, exist_ok=True)
+    (output / "summary.txt").write_text(summarise(rows) + "\n")
     with (output / "goodss.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -31,7 +31,7 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
-exclude_patterns = ["_build", "_generated/gallery"]
+exclude_patterns = ["_build", "_generated/gallery", "_generated/comparison.md"]
 # Words in "Array, shape (n_band,)" are looked up as types; some name attributes of several classes.
 suppress_warnings = ["ref.python"]
 html_theme = "furo"

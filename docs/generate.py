@@ -1,7 +1,8 @@
-"""Write what follows from the code: the gallery and the API reference."""
+"""Write what follows from the code: the gallery, the API reference and the comparison of masses."""
 
 import hashlib
 import pkgutil
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,8 @@ from figures.overview import write_overviews
 
 #: The code that draws the gallery.
 FIGURES = Path(__file__).resolve().parent / "figures"
+#: What benchmarks/goodss.py writes.
+COMPARISON = FIGURES.parents[1] / "build" / "goodss"
 #: The rooms, as on the architecture page, with what an API page says about them.
 ROOMS = {
     "workflows": "One call for a whole fit.",
@@ -27,6 +30,7 @@ def write_all(folder: Path, package: ModuleType) -> None:
     """Write all generated pages and figures; files that would not change are left alone."""
     (folder / "api").mkdir(parents=True, exist_ok=True)
     write_gallery(folder / "gallery", package)
+    write_comparison(folder)
     for room, purpose in ROOMS.items():
         _write(folder / "api" / f"{room}.md", api_page(package, room, purpose))
 
@@ -34,6 +38,17 @@ def write_all(folder: Path, package: ModuleType) -> None:
 def _write(path: Path, text: str) -> None:
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
+
+
+def write_comparison(folder: Path) -> None:
+    """Write the part of the page on real galaxies that the benchmark measures, if it has run."""
+    summary = COMPARISON / "summary.txt"
+    if not summary.is_file():
+        _write(folder / "comparison.md", "*Not run where this page was built.*\n")
+        return
+    shutil.copy(COMPARISON / "goodss.png", folder / "goodss.png")
+    text = f"```text\n{summary.read_text().strip()}\n```\n\n![Masses](_generated/goodss.png)\n"
+    _write(folder / "comparison.md", text)
 
 
 def write_gallery(folder: Path, package: ModuleType) -> None:

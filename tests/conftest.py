@@ -38,6 +38,7 @@ def _few_memory_maps():
         gc.collect()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep the tests of a file in one worker, and all that compare whole models with BAGPIPES."""
     for item in items:
