@@ -38,13 +38,11 @@ def _few_memory_maps():
         gc.collect()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Keep the tests of a file in one worker, and all that compare whole models with BAGPIPES."""
-    for item in items:
-        name = item.path.name
-        group = "bagpipes" if name.startswith("test_bagpipes") else name
-        item.add_marker(pytest.mark.xdist_group(group))
+    name = item.path.name
+    group = "bagpipes" if name.startswith("test_bagpipes") else name
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
