@@ -26,7 +26,7 @@ demo: venv ## Fit GOODS-S 7886; posterior, figures and a summary go to demo/
 TEST_WORKERS ?= 2
 
 test: venv ## Run the tests
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 lint: dev ## Check style and format
 	$(BIN)/ruff check .

@@ -38,11 +38,17 @@ def _few_memory_maps():
         gc.collect()
 
 
-def pytest_itemcollected(item):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of a file in one worker, and all that compare whole models with BAGPIPES."""
-    name = item.path.name
-    group = "bagpipes" if name.startswith("test_bagpipes") else name
-    item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "bagpipes" if "/test_bagpipes" in file else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture
