@@ -40,7 +40,9 @@ def _few_memory_maps():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Keep the tests of a file in one worker, and all that compare whole models with BAGPIPES."""
+    """Let ``--dist loadfile`` keep in one worker all that compares whole models with BAGPIPES."""
+    if config.option.dist != "loadfile":
+        return None
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):

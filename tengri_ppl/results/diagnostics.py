@@ -289,7 +289,7 @@ def _message(problems: list[str], scores: _Scores, min_ess: float, max_divergenc
     elif len(problems) > 1 or scores.divergences <= max_divergences:
         advice.append(f"run longer (n_samples={_enough_draws(scores.n_draws, ess.value, min_ess)})")
     if scores.divergences > max_divergences:
-        advice.append("raise target_accept_rate to 0.95")
+        advice.append("raise target_accept_rate to 0.99")
     return f"not converged: {', '.join(problems)}; {' and '.join(advice)}"
 
 

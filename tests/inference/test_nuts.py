@@ -56,7 +56,7 @@ def test_statistics_are_those_of_the_draws(gaussian):
     assert {"lp", "energy", "diverging", "acceptance_rate", "n_steps"} <= set(stats)
     assert all(value.shape == (4, 1000) for value in stats.values())
     assert stats["diverging"].dtype == bool and not stats["diverging"].any()
-    # the step size was adapted to accept 95 %
+    # the step size was adapted to accept 97 %
     assert abs(stats["acceptance_rate"].mean() - 0.97) < 0.05
     expected = dist.MultivariateNormal(jnp.zeros(3), COVARIANCE).log_prob(gaussian.samples["x"])
     np.testing.assert_allclose(stats["lp"], expected, rtol=1e-3, atol=1e-3)
