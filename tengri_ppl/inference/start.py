@@ -141,6 +141,11 @@ def start_refined(start: Start, x: np.ndarray) -> Start:
 def dispersed_points(flat: FlatTarget, start: Start, key: Array, n: int) -> Array:
     """Draw start points that are spread wider than the posterior, so that R-hat means something.
 
+    Each is one of several draws from the widened approximation, picked with the weights that turn
+    them into draws from the equally widened (tempered) posterior. Where the approximation is good
+    all have the same chance; where it is not, those are avoided that lie so far down the
+    posterior's slopes that a chain would not get away.
+
     Parameters
     ----------
     flat : FlatTarget
@@ -162,14 +167,19 @@ def dispersed_points(flat: FlatTarget, start: Start, key: Array, n: int) -> Arra
     ParameterError
         If the density is zero or NaN around ``start``.
     """
-    u = DISPERSION * jax.random.normal(key, (n * _CANDIDATES, flat.dimension))
+    key_draw, key_pick = jax.random.split(key)
+    u = DISPERSION * jax.random.normal(key_draw, (n * _CANDIDATES, flat.dimension))
     centres = start.mean[None] if start.centres is None else start.centres
     turns = jnp.repeat(jnp.arange(n) % len(centres), _CANDIDATES)
     x = centres[turns] + u @ start.factor.T
-    finite = jnp.isfinite(flat.log_density(x)).reshape(n, _CANDIDATES)
-    if not bool(jnp.all(finite.any(axis=1))):
+    log_density = flat.log_density(x)
+    finite = jnp.isfinite(log_density)
+    log_weight = (log_density + 0.5 * jnp.sum(u**2, axis=1)) / DISPERSION**2
+    log_weight = jnp.where(finite, log_weight, -jnp.inf).reshape(n, _CANDIDATES)
+    if not bool(jnp.all(finite.reshape(n, _CANDIDATES).any(axis=1))):
         raise ParameterError(
             f"no start point found: the log-density is NaN or -inf at {_CANDIDATES} points around "
             "the approximation of the posterior; check the data for NaN, or start from prior draws"
         )
-    return x.reshape(n, _CANDIDATES, -1)[jnp.arange(n), jnp.argmax(finite, axis=1)]
+    pick = jax.random.categorical(key_pick, log_weight, axis=1)
+    return x.reshape(n, _CANDIDATES, -1)[jnp.arange(n), pick]

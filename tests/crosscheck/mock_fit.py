@@ -58,11 +58,18 @@ class LogOfUniform(dist.Distribution):
 
 
 class Mock(NamedTuple):
-    """A fit to be made, with the answer."""
+    """A fit to be made, with the answer.
+
+    The answer is BAGPIPES': quantiles, evidence, and weighted draws of its own parameters (in
+    their logarithm where it samples that) with chi^2 at each.
+    """
 
     fitter: tg.Fitter
     quantiles: dict[str, tuple[float, float, float]]
     log_evidence: float
+    draws: dict[str, np.ndarray]
+    weights: np.ndarray
+    chi2: np.ndarray
 
 
 def read_mock(reference: Path, ssp: Any, nebular: Path) -> Mock:
@@ -84,7 +91,11 @@ def read_mock(reference: Path, ssp: Any, nebular: Path) -> Mock:
         name: (entry["p16"], entry["p50"], entry["p84"])
         for name, entry in answer["posterior"].items()
     }
-    return Mock(fitter, quantiles, answer["lnZ_mujy"])
+    with np.load(reference / "fit_mock_sf_hires_samples.npz") as table:
+        points = dict(zip(table["params"].tolist(), table["points"].T, strict=True))
+        weights, chi2 = table["weights"], table["chi2_hires"]
+    draws = {n: np.log10(x) if n in LOGARITHMIC else x for n, x in points.items()}
+    return Mock(fitter, quantiles, answer["lnZ_mujy"], draws, weights, chi2)
 
 
 def _unit() -> float:
@@ -116,3 +127,15 @@ def theirs(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Turn draws of our parameters into draws of BAGPIPES', logarithms where it samples them."""
     values = {name: np.asarray(rule(samples), dtype=float) for name, rule in THEIRS.items()}
     return {n: np.log10(x) if n in LOGARITHMIC else x for n, x in values.items()}
+
+
+def ours(draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turn draws of BAGPIPES' parameters into ours: the inverse of :func:`theirs`."""
+    return {
+        "sfh_dpl_log_mass": draws["dblplaw:massformed"],
+        "sfh_dpl_tau_gyr": draws["dblplaw:tau"],
+        "sfh_dpl_alpha": 10.0 ** draws["dblplaw:alpha"],
+        "sfh_dpl_beta": 10.0 ** draws["dblplaw:beta"],
+        "met_logzsol": np.log10(draws["dblplaw:metallicity"]),
+        "dust_tau_diff": draws["dust:Av"] / MAG_PER_TAU,
+    }

@@ -58,7 +58,7 @@ def test_a_fit_writes_the_posterior_and_its_plots_and_exits_with_0(run, tmp_path
 
 
 def test_a_fit_that_has_not_converged_is_written_and_exits_with_1(run, tmp_path):
-    text = EASY + "\n[sampler]\nn_warmup = 100\nn_samples = 60\nnum_chains = 2\n"
+    text = EASY + "\n[sampler]\nn_samples = 150\nnum_chains = 2\n"
     done = run("fit", "galaxy.toml", "-o", "out", "--method", "mcmc_nuts", text=text)
     assert done.returncode == 1, done.stderr
     assert "not converged" in done.stderr and "n_samples" in done.stderr

@@ -102,6 +102,30 @@ def test_whitened_coordinates_are_the_inverse_of_points():
     np.testing.assert_allclose(start.whitened(start.points(u)), u, atol=1e-5)
 
 
+def test_chains_start_wider_than_the_posterior():
+    target = Target(one)
+    start = Start(jnp.array([3.0]), jnp.array([[0.2]]))
+    x = dispersed_points(FlatTarget(target), start, jax.random.key(0), 2000)
+    assert np.std(x) == pytest.approx(1.5 * 0.2, rel=4.0 / np.sqrt(2 * 2000))
+    assert np.mean(x) == pytest.approx(3.0, abs=4.0 * 1.5 * 0.2 / np.sqrt(2000))
+
+
+def test_chains_do_not_start_far_down_the_slopes_of_a_curved_posterior():
+    """From there a chain may never get away: single precision stops its steps."""
+
+    def ridge():
+        x = numpyro.sample("x", dist.Normal(0.0, 2.0))
+        numpyro.sample("y", dist.Normal(x**2, 0.3))
+
+    flat = FlatTarget(Target(ridge))
+    # mean and covariance of this posterior: x and y don't correlate, y = 4 +- 4 sqrt(2)
+    start = Start(jnp.array([0.0, 4.0]), jnp.diag(jnp.array([2.0, 5.7])))
+    x = dispersed_points(flat, start, jax.random.key(0), 200)
+    blind = start.points(1.5 * jax.random.normal(jax.random.key(1), (200, 2)))
+    assert np.max(-flat.log_density(x)) < 100.0 < np.median(-flat.log_density(blind))
+    assert np.std(x[:, 0]) > 2.0
+
+
 def test_chains_start_at_all_modes_that_matter():
     flat = FlatTarget(Target(two_modes))
     start = start_at_mode(flat, jax.random.key(0))
