@@ -154,7 +154,9 @@ def _quadrature(
     # new arrays in every call: JAX keeps constants by identity, in the precision of their first use
     parts = [(slice(coarse), _unit_rule(_N_COARSE)), (slice(coarse, None), _unit_rule(_N_FINE))]
     # points run along the first axis: sums are fast over a long last one
-    logs = [log_shape(young[g] + nodes[:, None] * width[g]) for g, (nodes, _) in parts]
+    # for gradients made again, not kept: a batch's pages cost more than the few exponentials
+    remade = jax.checkpoint(log_shape)
+    logs = [remade(young[g] + nodes[:, None] * width[g]) for g, (nodes, _) in parts]
     peak = _largest([(y, width[g]) for y, (g, _) in zip(logs, parts, strict=True)])
     mass, first = [], []
     for y, (g, (nodes, weights)) in zip(logs, parts, strict=True):
