@@ -124,7 +124,8 @@ def run_geovi(
     """Approximate a posterior by a Gaussian in coordinates that follow its curvature (geoVI).
 
     For parameters, results and errors see :func:`run_mgvi`. Draws for which the curved coordinates
-    have no solution are left out, and counted in the diagnostic ``n_unsolved``.
+    have no solution are left out, and counted in the diagnostic ``unsolved_share``.
+    Reweighting does not bring them back, so more than a few of them are a failure.
     """
     return _run("geovi", target, key, options, start, progress)
 
@@ -172,7 +173,7 @@ def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:
     """Leave out draws without a solution; others take their places, so that the shape stays."""
     solved = np.asarray(draws.residual) < SOLVED
     n = int(np.sum(~solved))
-    run.diagnostics["n_unsolved"] = float(n)
+    run.diagnostics["unsolved_share"] = n / solved.size
     if not n:
         return draws.x, draws.log_q
     if n == solved.size:

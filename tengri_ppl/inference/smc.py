@@ -26,6 +26,7 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import check_positive
+from tengri_ppl.inference.convergence import chains_converged
 from tengri_ppl.inference.flat import FlatTarget, Layout, split
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
@@ -59,7 +60,10 @@ class SMCOptions:
     n_leapfrog : int
         Leapfrog steps per transition.
     max_stages : int
-        Stages at most.
+        Stages at most on the way to the posterior.
+    max_moves : int
+        Stages at most that move the particles of the posterior itself, until the islands have
+        converged (:func:`~tengri_ppl.inference.convergence.chains_converged`).
     """
 
     n_particles: int = 1000
@@ -68,10 +72,12 @@ class SMCOptions:
     n_moves: int = 3
     n_leapfrog: int = 6
     max_stages: int = 200
+    max_moves: int = 20
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_positive(self, "n_particles", "num_chains", "n_moves", "n_leapfrog", "max_stages")
+        sizes = ("n_particles", "num_chains", "n_moves", "n_leapfrog", "max_stages", "max_moves")
+        check_positive(self, *sizes)
         if not 0.0 < self.target_ess < 1.0:
             raise ParameterError(f"target_ess={self.target_ess}: expected between 0 and 1")
 
@@ -206,9 +212,13 @@ def run_smc(
         stage += 1
         if progress is not None:
             progress("per cent", int(100 * islands.state.tempering_param.min()), 100, 0)
-    # the last step has weighted the particles; this one resamples and moves them
-    islands = _advance(flat, options, islands, jax.random.fold_in(key_run, stage))
-    return _result(flat, islands, options, stage + 1, time.perf_counter() - begin)
+    # the last step has weighted the particles; the next one resamples and moves them
+    for _ in range(options.max_moves):
+        islands = _advance(flat, options, islands, jax.random.fold_in(key_run, stage))
+        stage += 1
+        if chains_converged({"x": np.asarray(islands.state.particles)}):
+            break
+    return _result(flat, islands, options, stage, time.perf_counter() - begin)
 
 
 def _first_islands(flat: FlatTarget, key: Array, options: SMCOptions) -> _Island:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ _FROZEN_SHARE = 0.95
 _APART = 1.1
 #: A single mode may stand for the posterior if it holds at least this share of the probability.
 _MIN_MODE_SHARE = 0.95
+#: Draws of an approximation that it can't make, where the posterior is then not seen.
+_MAX_UNSOLVED = 0.01
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,24 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
     """
     k, n_effective = (float(inference_data.attrs[name]) for name in ("pareto_k", "n_effective"))
     n = 1.0 / (1.0 / n_effective + 1.0 / _n_draws(inference_data))
-    problems = []
+    problems = _unseen(inference_data.attrs)
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the weights is {k:.2f} (limit {MAX_PARETO_K:g})")
     if not n >= min_ess:
         problems.append(f"{n:.0f} effective draws ({min_ess:g} needed)")
     figures = f"k-hat {k:.2f}, {n:.0f} effective draws"
-    return _verdict(problems, n, figures, "raise max_rounds, or use method='mcmc_nuts'")
+    more = (
+        "raise max_rounds, or " if "max_rounds" in inference_data.attrs.get("settings", "") else ""
+    )
+    return _verdict(problems, n, figures, f"{more}use method='mcmc_nuts'")
+
+
+def _unseen(attrs: Mapping[str, Any]) -> list[str]:
+    """Say so if too many draws of an approximation were left out."""
+    share = float(attrs.get("unsolved_share", 0.0))
+    if share <= _MAX_UNSOLVED:
+        return []
+    return [f"{share:.0%} of the draws have no solution (limit {_MAX_UNSOLVED:.0%})"]
 
 
 def _n_draws(inference_data: Any) -> float:
@@ -164,7 +178,7 @@ def _n_draws(inference_data: Any) -> float:
 
 def _approximate_verdict(inference_data: Any) -> Convergence:
     """Judge an approximation by the importance weights of its draws, and by modes it left out."""
-    attrs, problems = inference_data.attrs, []
+    attrs, problems = inference_data.attrs, _unseen(inference_data.attrs)
     k, share = float(attrs["approximation_k"]), float(attrs.get("mode_share", 1.0))
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the approximation is {k:.2f} (limit {MAX_PARETO_K:g})")

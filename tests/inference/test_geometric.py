@@ -33,7 +33,7 @@ def test_geovi_follows_a_curved_ridge_and_knows_its_own_density():
     draws = result.samples["x"][0]
     np.testing.assert_array_less(np.abs(draws.mean(axis=0) - mean), 0.05 * sd)
     np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.1)
-    assert result.diagnostics["n_unsolved"] == 0
+    assert result.diagnostics["unsolved_share"] == 0
     assert result.diagnostics["approximation_k"] < 0.5
     # only a normalised density gives the evidence
     assert result.diagnostics["log_evidence"] == pytest.approx(evidence, abs=0.02)

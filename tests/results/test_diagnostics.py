@@ -113,6 +113,15 @@ def test_an_approximation_is_judged_by_its_k_hat_and_the_modes_it_left_out():
     assert "other modes hold 40% of the probability" in lonely.message
 
 
+@pytest.mark.parametrize("figures", [{"n_effective": 3000.0, "pareto_k": 0.1}, {}])
+def test_draws_that_could_not_be_made_are_no_convergence_even_reweighted(figures):
+    figures = {"approximation_k": 0.1, **figures}
+    assert approximation(method="geovi", unsolved_share=0.001, **figures)
+    holes = approximation(method="geovi", unsolved_share=0.4, **figures)
+    assert not holes
+    assert "40% of the draws have no solution (limit 1%)" in holes.message
+
+
 def test_a_point_is_judged_by_its_distance_from_the_mode():
     assert approximation(method="map", newton_decrement=0.01)
     assert not approximation(method="map", newton_decrement=2.0)
