@@ -6,11 +6,12 @@ Usage::
 
 Truths are drawn from the priors of a delayed star formation history with metallicity and two dust
 screens; ten bands from GALEX FUV to IRAC 2 get errors of 5 % of a bright galaxy's flux (the 84th
-percentile): signal-to-noise ratios are 1 to 100, and at most 9 for half of the galaxies. Every galaxy is fitted, and the truth is ranked among 99 of the
-draws: for every parameter, the log-likelihood, and the surviving mass. The table says whether the
-distribution of the ranks stays in the band that contains 99 % of uniform ones, how often central
-intervals contain the truth, and how many fits the engine's own verdict calls converged. Vectorised
-engines are not needed: all fits of an engine share their compiled programs.
+percentile): signal-to-noise ratios are 1 to 100, and at most 9 for half of the galaxies. Every
+galaxy is fitted, and the truth is ranked among 99 of the draws: for every parameter, the log-
+likelihood, and the surviving mass. The table says whether the distribution of the ranks stays in
+the band that contains 99 % of uniform ones, how often central intervals contain the truth, and how
+many fits the engine's own verdict calls converged. Vectorised engines are not needed: all fits of
+an engine share their compiled programs.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.geometric import MAX_UNSOLVED, GeometricOptions, run_geovi
 from tengri_ppl.inference.importance import (
     ImportanceOptions,
     adapt_proposal,
@@ -19,6 +21,7 @@ from tengri_ppl.inference.importance import (
     first_proposal,
 )
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
+from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_from_draws
 from tengri_ppl.inference.target import Target
@@ -39,6 +42,8 @@ class AutoOptions:
         Effective number of draws to aim at.
     max_dimension : int
         Importance sampling is tried for up to so many coordinates.
+    min_geovi_dimension, max_geovi_dimension : int
+        Reweighted geoVI is tried for so many coordinates, if the model is one for it.
     max_rounds : int
         Rounds of importance sampling at most.
     num_chains : int
@@ -50,6 +55,8 @@ class AutoOptions:
     n_samples: int = 4000
     min_ess: float = 1000.0
     max_dimension: int = 20
+    min_geovi_dimension: int = 51
+    max_geovi_dimension: int = 300
     max_rounds: int = 8
     num_chains: int = 4
     n_warmup: int = 200
@@ -63,12 +70,14 @@ def run_auto(
     start: Start | None = None,
     progress: Any = None,
 ) -> InferenceResult:
-    """Sample a target by importance sampling if its diagnostics are good, else by NUTS.
+    """Sample a target by weighted draws if their diagnostics are good, else by NUTS.
 
     The modes and their curvature make the first proposal. If the weights of adaptive importance
     sampling keep a k-hat below 0.7 and reach ``min_ess``, its draws are the result, with the
     evidence. Otherwise NUTS starts its chains from dispersed draws of the proposal, with its
-    covariance for a mass matrix. What was tried is in the result's notes.
+    covariance for a mass matrix. For many coordinates geoVI, reweighted, takes the place of
+    importance sampling, and for those in between there is only NUTS. What was tried is in the
+    result's notes.
 
     Parameters
     ----------
@@ -88,7 +97,11 @@ def run_auto(
     flat = FlatTarget(target)
     key_init, key_run, key_draw, key_nuts = jax.random.split(key, 4)
     draws, note = None, f"{flat.dimension} coordinates are too many for importance sampling"
-    if flat.dimension <= options.max_dimension:
+    if options.min_geovi_dimension <= flat.dimension <= options.max_geovi_dimension:
+        result, note = _try_geovi(target, key_run, options, start, progress)
+        if result is not None:
+            return _finished(result, options, note, begin)
+    elif flat.dimension <= options.max_dimension:
         settings = ImportanceOptions(
             n_samples=options.n_samples, min_ess=options.min_ess, max_rounds=options.max_rounds
         )
@@ -100,6 +113,22 @@ def run_auto(
             return _finished(result, options, note, begin)
     result = _sample_chains(target, flat, draws, key_nuts, options, progress)
     return _finished(result, options, f"{note}; went on to mcmc_nuts", begin)
+
+
+def _try_geovi(
+    target: Target, key: Array, options: AutoOptions, start: Start | None, progress: Any
+) -> tuple[InferenceResult | None, str]:
+    """Return the reweighted draws of geoVI if they are good, and what is to be said of it."""
+    settings = GeometricOptions(n_samples=options.n_samples, reweight=True)
+    try:
+        result = run_geovi(target, key, settings, start=start, progress=progress)
+    except ParameterError as error:
+        return None, f"geovi: {error}"
+    found = result.diagnostics
+    k, ess, unsolved = (found[n] for n in ("pareto_k", "n_effective", "unsolved_share"))
+    note = f"geovi: k-hat {k:.2f}, {ess:.0f} effective draws, {unsolved:.1%} without a solution"
+    good = k < MAX_PARETO_K and ess >= options.min_ess and unsolved <= MAX_UNSOLVED
+    return result if good else None, note
 
 
 def _finished(

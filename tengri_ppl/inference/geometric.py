@@ -31,7 +31,10 @@ from tengri_ppl.inference.standard import StandardTarget
 from tengri_ppl.inference.start import Start, start_at_mode
 from tengri_ppl.inference.target import Target
 
-__all__ = ["GeometricOptions", "run_geovi", "run_mgvi"]
+__all__ = ["MAX_UNSOLVED", "GeometricOptions", "run_geovi", "run_mgvi"]
+
+#: Where draws can't be made the posterior is not seen: at most this share of them.
+MAX_UNSOLVED = 0.01
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:
     solved = np.asarray(draws.residual) < SOLVED
     n = int(np.sum(~solved))
     run.diagnostics["unsolved_share"] = n / solved.size
-    if not n:
+    if n == 0:
         return draws.x, draws.log_q
     if n == solved.size:
         raise ParameterError(

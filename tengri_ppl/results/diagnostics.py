@@ -12,6 +12,7 @@ import numpy as np
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.approximation import MAX_DIVERGENCE
 from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
+from tengri_ppl.inference.geometric import MAX_UNSOLVED
 from tengri_ppl.inference.modes import MAX_DECREMENT
 from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.results.variables import chain_draws, free_parameters
@@ -24,8 +25,6 @@ _FROZEN_SHARE = 0.95
 _APART = 1.1
 #: A single mode may stand for the posterior if it holds at least this share of the probability.
 _MIN_MODE_SHARE = 0.95
-#: Draws of an approximation that it can't make, where the posterior is then not seen.
-_MAX_UNSOLVED = 0.01
 
 
 @dataclass(frozen=True)
@@ -166,9 +165,9 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
 def _unseen(attrs: Mapping[str, Any]) -> list[str]:
     """Say so if too many draws of an approximation were left out."""
     share = float(attrs.get("unsolved_share", 0.0))
-    if share <= _MAX_UNSOLVED:
+    if share <= MAX_UNSOLVED:
         return []
-    return [f"{share:.0%} of the draws have no solution (limit {_MAX_UNSOLVED:.0%})"]
+    return [f"{share:.0%} of the draws have no solution (limit {MAX_UNSOLVED:.0%})"]
 
 
 def _n_draws(inference_data: Any) -> float:

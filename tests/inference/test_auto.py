@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 
 from tengri_ppl.inference import Target
 from tengri_ppl.inference.auto import AutoOptions, run_auto
+from tengri_ppl.inference.nuts import run_nuts
 
 
 def rotated(scale):
@@ -52,3 +53,36 @@ def test_many_coordinates_go_to_chains_at_once():
     result = run_auto(Target(model), jax.random.key(2))
     assert result.notes[0].startswith("21 coordinates are too many")
     np.testing.assert_allclose(result.samples["x"].mean(axis=(0, 1)), 2.0, atol=0.03)
+
+
+def test_very_many_coordinates_are_left_to_reweighted_geovi():
+    """Rates along a random walk, for which the posterior is neither Gaussian nor separable."""
+
+    def walk(counts):
+        with numpyro.plate("i", counts.size):
+            step = numpyro.sample("step", dist.Normal(0.0, 1.0))
+        level = numpyro.deterministic("level", 2.0 + 0.1 * jnp.cumsum(step))
+        numpyro.sample("n", dist.Poisson(jnp.exp(level)), obs=counts)
+
+    counts = jax.random.poisson(jax.random.key(0), 10.0, (51,))
+    result = run_auto(Target(walk, (counts,)), jax.random.key(1))
+    assert result.method == "auto (geovi)"
+    assert result.notes[0].startswith("geovi: k-hat")
+    assert result.diagnostics["n_effective"] > 1000
+    chains = run_nuts(Target(walk, (counts,)), jax.random.key(2))
+    a, b = (r.samples["level"].reshape(-1, 51) for r in (result, chains))
+    error = a.std(axis=0) * np.sqrt(1.0 / 1000.0 + 1.0 / 400.0)
+    np.testing.assert_array_less(np.abs(a.mean(axis=0) - b.mean(axis=0)), 4.5 * error)
+    np.testing.assert_allclose(a.std(axis=0), b.std(axis=0), rtol=4.5 * np.sqrt(0.5 * 0.0035))
+
+
+def test_what_geovi_refuses_goes_to_chains():
+    def model():
+        with numpyro.plate("i", 51):
+            x = numpyro.sample("x", dist.Normal(2.0, 0.1))
+        numpyro.factor("weight", -0.5 * jnp.sum(((x - 2.0) / 0.1) ** 2))
+
+    result = run_auto(Target(model), jax.random.key(2))
+    assert result.method == "auto (mcmc_nuts)"
+    assert result.notes[0].startswith("geovi: ") and "factor" in result.notes[0]
+    np.testing.assert_allclose(result.samples["x"].std(axis=(0, 1)), 0.1 / np.sqrt(2.0), rtol=0.2)
