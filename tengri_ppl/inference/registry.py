@@ -55,6 +55,19 @@ _METHODS = (
         citations=("DelMoral2006", "Cabezas2024"),
         coordinates="standard",
     ),
+    Method(
+        name="nss",
+        summary=(
+            "nested slice sampling with evidence (blackjax): exact, needs no gradients but proper "
+            "priors; for several modes and model comparison, in as much memory as there is"
+        ),
+        module="nested",
+        function="run_nss",
+        options_class="NSSOptions",
+        aliases=("evidence",),
+        citations=("Skilling2006", "Yallup2026", "Cabezas2024"),
+        coordinates="standard",
+    ),
     *MARKOV_CHAINS,
     *APPROXIMATE,
 )

@@ -34,6 +34,10 @@ class InferenceResult:
         What a reader of the result should know: what was tried, and why it moved on.
     traces : dict of str to ndarray
         What was recorded along the way, in the order of steps; for example ``elbo``.
+    dead_points : dict of str to ndarray, shape (n, ...)
+        All points of nested sampling by increasing likelihood: latent and deterministic sites,
+        ``log_likelihood``, ``log_likelihood_birth`` of the contour that a point was drawn inside
+        (NaN for draws of the prior), and ``log_weight`` in the posterior.
     """
 
     method: str
@@ -44,3 +48,4 @@ class InferenceResult:
     diagnostics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     traces: dict[str, np.ndarray] = field(default_factory=dict)
+    dead_points: dict[str, np.ndarray] = field(default_factory=dict)

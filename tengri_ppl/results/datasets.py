@@ -9,7 +9,13 @@ import numpy as np
 
 from tengri_ppl.inference.result import InferenceResult
 
-__all__ = ["SAMPLE_DIMS", "make_dataset", "make_inference_data", "make_sample_stats"]
+__all__ = [
+    "SAMPLE_DIMS",
+    "make_dataset",
+    "make_dead_points",
+    "make_inference_data",
+    "make_sample_stats",
+]
 
 #: Leading axes of everything that is sampled.
 SAMPLE_DIMS = ("chain", "draw")
@@ -58,6 +64,17 @@ def make_sample_stats(result: InferenceResult) -> Any:
     """
     stats = make_dataset(result.sample_stats)
     return stats.assign({n: (f"{n}_step", np.asarray(x)) for n, x in result.traces.items()})
+
+
+def make_dead_points(result: InferenceResult) -> Any:
+    """Make a dataset of the dead points of nested sampling, along the axis ``dead_point``."""
+    import xarray as xr
+
+    variables = {
+        name: (("dead_point", *(f"{name}_dim_{i}" for i in range(value.ndim - 1))), value)
+        for name, value in result.dead_points.items()
+    }
+    return xr.Dataset(variables)
 
 
 def make_inference_data(groups: Mapping[str, Any], attrs: Mapping[str, Any]) -> Any:

@@ -23,6 +23,9 @@ __all__ = ["Convergence", "autocorrelations", "convergence", "effective_sample_s
 _FROZEN_SHARE = 0.95
 #: Above this R-hat the chains are in different places, and more draws of them don't help.
 _APART = 1.1
+#: Nested sampling: smallest p-value of the insertion ranks, largest share of slices in which no
+#: point was found, and coarsest rounding of log-likelihoods.
+_MIN_INSERTION_P, _MAX_STUCK, _MAX_ROUNDING = 1e-3, 0.05, 0.01
 #: A single mode may stand for the posterior if it holds at least this share of the probability.
 _MIN_MODE_SHARE = 0.95
 
@@ -93,9 +96,13 @@ def convergence(
     Convergence
         A single chain is cut into two for R-hat. NaN, from chains that do not move, fails. Draws
         that stand for weighted ones are judged by their number and by the tail of the weights
-        (k-hat below 0.7: Vehtari et al. 2024, JMLR 25, 72). For an approximation the verdict says
+        (k-hat below 0.7: Vehtari et al. 2024, JMLR 25, 72), those of nested sampling by whether
+        new points were independent draws (insertion ranks: Fowlie, Handley & Su 2020, MNRAS 497,
+        5256). For an approximation the verdict says
         whether it is close to the posterior, for a point whether it is a mode.
     """
+    if "insertion_p_value" in inference_data.attrs:
+        return _nested_verdict(inference_data, min_ess)
     if "pareto_k" in inference_data.attrs:
         return _weighted_verdict(inference_data, min_ess)
     if inference_data.attrs.get("method") == "map":
@@ -144,12 +151,8 @@ def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
 
 
 def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
-    """Judge importance sampling by its effective number of draws and the tail of its weights.
-
-    The errors of the weighted draws and of resampling them add up: 1/n = 1/n_eff + 1/n_draws.
-    """
-    k, n_effective = (float(inference_data.attrs[name]) for name in ("pareto_k", "n_effective"))
-    n = 1.0 / (1.0 / n_effective + 1.0 / _n_draws(inference_data))
+    """Judge importance sampling by its effective number of draws and the tail of its weights."""
+    k, n = float(inference_data.attrs["pareto_k"]), _resampled_ess(inference_data)
     problems = _unseen(inference_data.attrs)
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the weights is {k:.2f} (limit {MAX_PARETO_K:g})")
@@ -160,6 +163,43 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
         "raise max_rounds, or " if "max_rounds" in inference_data.attrs.get("settings", "") else ""
     )
     return _verdict(problems, n, figures, f"{more}use method='mcmc_nuts'")
+
+
+def _resampled_ess(inference_data: Any) -> float:
+    """Effective number of draws that were resampled from weighted ones.
+
+    The errors of the weighted draws and of resampling them add up: 1/n = 1/n_eff + 1/n_draws.
+    """
+    n_effective = float(inference_data.attrs["n_effective"])
+    return 1.0 / (1.0 / n_effective + 1.0 / _n_draws(inference_data))
+
+
+def _nested_verdict(inference_data: Any, min_ess: float) -> Convergence:
+    """Judge nested sampling by whether it ended, and by whether new points were independent."""
+    attrs, n, problems, advice = inference_data.attrs, _resampled_ess(inference_data), [], []
+    p, left, stuck, rounding = (
+        float(attrs[name])
+        for name in ("insertion_p_value", "unfinished", "stuck_share", "log_likelihood_rounding")
+    )
+    if left > 0.0:
+        problems.append(f"stopped with {left:.0%} of the evidence in the live points")
+        advice.append("raise max_evaluations or max_seconds")
+    if p < _MIN_INSERTION_P or stuck > _MAX_STUCK:
+        problems.append(
+            f"new points are no independent draws (p = {p:.1g}, {stuck:.1%} of the slices empty)"
+        )
+        advice.append("double num_inner_steps")
+    if rounding > _MAX_ROUNDING:
+        problems.append(f"log-likelihoods are rounded to {rounding:.2g}")
+        advice.append("use 64 bits (jax.config.update('jax_enable_x64', True))")
+    if not n >= min_ess:
+        problems.append(f"{n:.0f} effective draws ({min_ess:g} needed)")
+        advice.append("raise num_live and n_samples")
+    figures = (
+        f"ln Z = {float(attrs['log_evidence']):.2f} +- {float(attrs['log_evidence_error']):.2f}, "
+        f"{n:.0f} effective draws, insertion p {p:.2f}"
+    )
+    return _verdict(problems, n, figures, " and ".join(advice))
 
 
 def _unseen(attrs: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.results.datasets import (
     make_dataset,
+    make_dead_points,
     make_inference_data,
     make_sample_stats,
 )
@@ -93,6 +94,7 @@ def build_inference_data(
         "posterior": make_dataset({**params, **fitted["derived"]}, units=units),
         "unconstrained_posterior": make_dataset(coordinates),
         "sample_stats": make_sample_stats(result),
+        "dead_points": make_dead_points(result),
         "log_likelihood": make_dataset({"flux": fitted["log_likelihood"]}, dims, bands),
         "posterior_predictive": make_dataset({"flux": fitted["flux"]}, dims, bands, cgs),
         "prior": make_dataset({**prior, **expected["derived"]}, units=units),

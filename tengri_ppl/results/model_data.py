@@ -21,6 +21,7 @@ from tengri_ppl.inference.target import Target
 from tengri_ppl.results.datasets import (
     SAMPLE_DIMS,
     make_dataset,
+    make_dead_points,
     make_inference_data,
     make_sample_stats,
 )
@@ -70,6 +71,7 @@ def build_model_data(
     groups = {
         "posterior": make_dataset(samples, dims, labels),
         "sample_stats": make_sample_stats(result),
+        "dead_points": make_dead_points(result),
         "log_likelihood": make_dataset(data["log_likelihood"], _batch(dims, data), labels),
         "posterior_predictive": make_dataset(data["predictive"], dims, labels),
         "prior": make_dataset({n: x[None] for n, x in prior.items()}, dims, labels),

@@ -1,0 +1,279 @@
+"""Nested sampling from the first live point to the result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.ns.adaptive import AdaptiveNSState
+from blackjax.ns.base import StateWithLogLikelihood
+from jax import Array
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.approximation import check_positive
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.nested.dead import Evidence, insertion_p_value, weigh
+from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
+from tengri_ppl.inference.nested.loop import Block, advance, is_finished
+from tengri_ppl.inference.pareto import effective_draws, resample
+from tengri_ppl.inference.result import InferenceResult
+from tengri_ppl.inference.start import Start
+from tengri_ppl.inference.target import Target
+
+__all__ = ["NSSOptions", "run_nss"]
+
+_FEWEST_SLICES = 16
+
+
+@dataclass(frozen=True)
+class NSSOptions:
+    """Options of :func:`run_nss`.
+
+    Attributes
+    ----------
+    n_samples : int
+        Equally weighted draws to return.
+    num_live : int
+        Live points. The error of ln Z falls with its root, time grows in proportion.
+    num_delete : int
+        Points replaced in a step. Above a quarter of the live points ln Z is biased.
+    num_inner_steps : float
+        Slices by which a new point is moved away from the one it starts from, in units of the
+        number of coordinates; at least 16 in all. Fewer make ln Z too large.
+    chunk_size : int, optional
+        Points moved, and first evaluated, at a time: memory grows with it. All at once by default.
+        Rounded down to a divisor of ``num_delete`` (of ``num_live`` for the first ones).
+    live_fraction : float
+        Sampling ends when the live points hold less than this share of the evidence.
+    max_steps, max_shrinkage : int
+        Limits of a slice: steps out, and points tried inside.
+    max_evaluations : int, optional
+        Sampling ends with the first block of steps after so many likelihoods.
+    max_seconds : float, optional
+        Sampling ends with the first block of steps after this time [s].
+    """
+
+    n_samples: int = 4000
+    num_live: int = 500
+    num_delete: int = 50
+    num_inner_steps: float = 2.0
+    chunk_size: int | None = None
+    live_fraction: float = 0.01
+    max_steps: int = 10
+    max_shrinkage: int = 100
+    max_evaluations: int | None = None
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_positive(self, *(name for name in asdict(self)))
+        if self.num_delete >= self.num_live:
+            raise ParameterError(
+                f"num_delete={self.num_delete}: expected fewer than num_live={self.num_live}; "
+                "a tenth is a good choice"
+            )
+        if not self.live_fraction < 1.0:
+            raise ParameterError(f"live_fraction={self.live_fraction}: expected less than 1")
+
+
+@dataclass
+class _Record:
+    """Blocks so far, on the host."""
+
+    dead: list[StateWithLogLikelihood]
+    insertion: list[np.ndarray]
+    n_steps: int = 0
+    n_evaluations: int = 0
+    n_stuck: int = 0
+
+    def add(self, block: Block) -> None:
+        """Fetch the steps of a block from the device."""
+        n = int(block.n_steps)
+        dead, insertion, n_evaluations, n_stuck = jax.tree.map(
+            lambda x: np.asarray(x)[:n],
+            (block.dead, block.insertion, block.n_evaluations, block.n_stuck),
+        )
+        self.dead.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), dead))
+        self.insertion.append(insertion.ravel())
+        self.n_steps += n
+        self.n_evaluations += int(n_evaluations.sum(dtype=np.int64))
+        self.n_stuck += int(n_stuck.sum(dtype=np.int64))
+
+
+def run_nss(
+    target: Target,
+    key: Array,
+    options: NSSOptions | None = None,
+    *,
+    start: Start | None = None,
+    progress: Any = None,
+) -> InferenceResult:
+    """Sample a target by nested slice sampling (Yallup, Kroupa & Handley 2026, arXiv:2601.23252).
+
+    Live points, first drawn from the prior, are replaced from the least likely on by draws of the
+    prior inside the contour of those replaced. The volume inside is known, so that the dead points
+    give the evidence.
+
+    Parameters
+    ----------
+    target : Target
+        Posterior to sample; its priors have to be proper.
+    key : Array
+        Random key.
+    options : NSSOptions, optional
+        Defaults are documented there.
+    start : Start, optional
+        Not needed: the live points come from the prior.
+    progress : callable, optional
+        Called after every block of steps.
+
+    Returns
+    -------
+    InferenceResult
+        One chain of equally weighted draws, and all points with their weights in ``dead_points``.
+
+    Raises
+    ------
+    ParameterError
+        If a prior is improper, or no draw of it has a likelihood, or one has an infinite one.
+    """
+    begin = time.perf_counter()
+    options = options or NSSOptions()
+    flat = FlatTarget(target)
+    key_prior, key_run, key_draw, key_weigh = jax.random.split(key, 4)
+    x = flat.prior(key_prior, options.num_live)
+    size = chunk(options.num_live, options.chunk_size)
+    state = first_state(target.model, flat.layout, size, x, *flat.arguments)
+    _check_likelihood(state.particles.loglikelihood, options.num_live)
+    record = _Record([], [], n_evaluations=options.num_live)
+    n_slices = max(_FEWEST_SLICES, round(options.num_inner_steps * flat.dimension))
+    settings = Settings(
+        options.num_delete,
+        n_slices,
+        chunk(options.num_delete, options.chunk_size),
+        options.max_steps,
+        options.max_shrinkage,
+    )
+    state, finished = _sample(flat, settings, options, key_run, state, record, begin, progress)
+    left = 0.0 if finished else _live_fraction(state)
+    points = _sorted([*record.dead, jax.tree.map(np.asarray, state.particles)])
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_weigh)))
+    evidence = weigh(points.loglikelihood_birth, points.loglikelihood, rng)
+    index = resample(key_draw, evidence.log_weight, options.n_samples)
+    values = _values(flat, points.position, size)
+    return InferenceResult(
+        method="nss",
+        samples={name: value[index][None] for name, value in values.items()},
+        sample_stats={"lp": (points.logdensity + points.loglikelihood)[index][None]},
+        settings=asdict(options),
+        wall_time_s=time.perf_counter() - begin,
+        diagnostics=_diagnostics(evidence, record, points, left, n_slices),
+        dead_points={
+            **values,
+            "log_likelihood": points.loglikelihood,
+            "log_likelihood_birth": points.loglikelihood_birth,
+            "log_weight": evidence.log_weight,
+        },
+    )
+
+
+def _sample(
+    flat: FlatTarget,
+    settings: Settings,
+    options: NSSOptions,
+    key: Array,
+    state: AdaptiveNSState,
+    record: _Record,
+    begin: float,
+    progress: Any,
+) -> tuple[AdaptiveNSState, bool]:
+    """Advance until the end, or a limit, is reached; tell whether it was the end."""
+    fraction = jnp.asarray(options.live_fraction)
+    while not bool(is_finished(state, options.num_delete, fraction)):
+        if record.n_evaluations >= (options.max_evaluations or np.inf) or (
+            time.perf_counter() - begin >= (options.max_seconds or np.inf)
+        ):
+            return state, False
+        block = advance(
+            flat.target.model,
+            flat.layout,
+            settings,
+            state,
+            key,
+            jnp.asarray(record.n_steps),
+            fraction,
+            *flat.arguments,
+        )
+        state = block.state
+        record.add(block)
+        _check_likelihood(state.particles.loglikelihood, options.num_live)
+        if progress is not None:
+            progress("per cent", _per_cent(state, options.live_fraction), 100, 0)
+    return state, True
+
+
+def _live_fraction(state: AdaptiveNSState) -> float:
+    """Share of the evidence in the live points."""
+    live, dead = (float(x) for x in (state.integrator.logZ_live, state.integrator.logZ))
+    return float(np.exp(live - np.logaddexp(live, dead)))
+
+
+def _per_cent(state: AdaptiveNSState, live_fraction: float) -> int:
+    """How far the logarithm of the live points' share has come down."""
+    return int(100.0 * min(1.0, np.log(_live_fraction(state)) / np.log(live_fraction)))
+
+
+def _check_likelihood(log_likelihood: Array, n: int) -> None:
+    values = np.asarray(log_likelihood)
+    if np.any(np.isposinf(values)):
+        raise ParameterError(
+            "the likelihood is infinite at a point, so the evidence is; a scale may have become "
+            "zero: give it a prior that keeps it positive"
+        )
+    if not np.any(np.isfinite(values)):
+        raise ParameterError(
+            f"none of {n} draws of the prior has a likelihood above zero; raise num_live, check "
+            "the data for NaN, or narrow the priors"
+        )
+
+
+def _sorted(parts: list[StateWithLogLikelihood]) -> StateWithLogLikelihood:
+    """Join dead points and the last live ones, by likelihood, in double precision."""
+    joined = jax.tree.map(lambda *x: np.concatenate(x).astype(float), *parts)
+    order = np.argsort(joined.loglikelihood, kind="stable")
+    return jax.tree.map(lambda x: x[order], joined)
+
+
+def _values(flat: FlatTarget, x: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Sites at all points (n, D), ``size`` of them at a time so that no new size is compiled."""
+    n = len(x)
+    padded = np.resize(x, (-(-n // size) * size, x.shape[1]))
+    parts = [flat.values(jnp.asarray(part)) for part in np.split(padded, len(padded) // size)]
+    return {name: np.concatenate([p[name] for p in parts])[:n] for name in parts[0]}
+
+
+def _diagnostics(
+    evidence: Evidence,
+    record: _Record,
+    points: StateWithLogLikelihood,
+    left: float,
+    n_slices: int,
+) -> dict[str, float]:
+    insertion = np.concatenate([np.zeros(0), *record.insertion])
+    inside = points.loglikelihood[np.isfinite(points.loglikelihood)]
+    return {
+        "log_evidence": evidence.log_evidence,
+        "log_evidence_error": evidence.log_evidence_error,
+        "information": evidence.information,
+        "n_effective": effective_draws(evidence.log_weight),
+        "n_evaluations": float(record.n_evaluations),
+        "n_steps": float(record.n_steps),
+        "insertion_p_value": insertion_p_value(insertion),
+        "stuck_share": record.n_stuck / max(1, insertion.size * n_slices),
+        "unfinished": left,
+        "log_likelihood_rounding": float(np.max(np.abs(inside)) * jnp.finfo(float).eps),
+    }

@@ -1,0 +1,224 @@
+"""Nested sampling: volumes, chunks, memory, faults. Evidences are in ``conformance/``."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference import Target
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.nested.dead import insertion_p_value, live_counts, weigh
+from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
+from tengri_ppl.inference.nested.loop import advance
+from tengri_ppl.inference.nested.run import NSSOptions, run_nss
+from tengri_ppl.runtime.compilation import count_compilations
+
+SMALL = {"num_live": 100, "num_delete": 10}
+
+
+def gaussian(width):
+    """Five coordinates, uniform over ten; ln Z = -5 ln 10."""
+    x = numpyro.sample("x", dist.Uniform(-5.0, 5.0).expand([5]).to_event(1))
+    numpyro.factor("likelihood", dist.Normal(0.0, width).log_prob(x).sum())
+
+
+def run(model, *args, seed=0, **options):
+    return run_nss(Target(model, args), jax.random.key(seed), NSSOptions(**{**SMALL, **options}))
+
+
+# -- volumes ---------------------------------------------------------------------------------------
+
+
+def test_points_alive_are_counted_as_by_hand():
+    """Three first points; two die together and are replaced inside the contour of the second."""
+    birth = np.array([np.nan, np.nan, np.nan, 2.0, 2.0])
+    death = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    np.testing.assert_array_equal(live_counts(birth, death), [3, 2, 3, 2, 1])
+
+
+def test_points_alive_on_a_plateau_decrease():
+    birth = np.array([np.nan, np.nan, np.nan, -np.inf])
+    death = np.array([-np.inf, -np.inf, 0.0, 1.0])
+    np.testing.assert_array_equal(live_counts(birth, death), [3, 2, 2, 1])
+
+
+def test_evidence_of_perfect_draws():
+    """ln L = -X / s for a volume X: the evidence is s (1 - exp(-1 / s)), without any sampler."""
+    rng, n_live, n_dead, scale = np.random.default_rng(0), 500, 5000, 0.01
+    difference, error, information = [], [], []
+    for _ in range(20):
+        volume = np.sort(rng.uniform(size=n_live))[::-1]
+        birth = np.full(n_live, np.nan)
+        dead = []
+        for _ in range(n_dead):
+            dead.append((volume[0], birth[0]))
+            at = rng.uniform(0.0, volume[0])
+            place = np.searchsorted(-volume[1:], -at)
+            birth = np.insert(birth[1:], place, -volume[0] / scale)
+            volume = np.insert(volume[1:], place, at)
+        dead += list(zip(volume, birth, strict=True))
+        found = weigh(np.array([b for _, b in dead]), -np.array([v for v, _ in dead]) / scale, rng)
+        difference.append(found.log_evidence - np.log(scale))
+        error.append(found.log_evidence_error)
+        information.append(found.information)
+        assert np.exp(found.log_weight).sum() == pytest.approx(1.0)
+    assert abs(np.mean(difference)) < 4 * np.std(difference) / np.sqrt(20)
+    # the scatter of 20 is known to 16 %
+    assert np.mean(error) == pytest.approx(np.std(difference), rel=0.5)
+    # -1 - ln(s): differential entropy of an exponential distribution
+    assert np.mean(information) == pytest.approx(-1.0 - np.log(scale), abs=0.1)
+
+
+def test_insertion_ranks_tell_uniform_ones_from_others():
+    rng = np.random.default_rng(0)
+    assert insertion_p_value(rng.uniform(size=5000)) > 1e-3
+    assert insertion_p_value(rng.uniform(size=5000) ** 1.1) < 1e-3
+    assert insertion_p_value(np.zeros(0)) == 1.0
+
+
+# -- chunks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "limit", "size"), [(50, None, 50), (50, 60, 50), (50, 49, 25), (50, 7, 5), (7, 3, 1)]
+)
+def test_chunks_divide(n, limit, size):
+    assert chunk(n, limit) == size
+
+
+def test_results_do_not_depend_on_chunks():
+    with jax.enable_x64(True):
+        whole, *others = (run(gaussian, 0.3, chunk_size=size) for size in (None, 5, 1))
+    for other in others:
+        for name, value in whole.dead_points.items():
+            np.testing.assert_allclose(other.dead_points[name], value, rtol=1e-10, atol=1e-12)
+        assert other.diagnostics["log_evidence"] == pytest.approx(
+            whole.diagnostics["log_evidence"], rel=1e-10
+        )
+
+
+def heavy(data):
+    """A likelihood that fills 80 MB in double precision for one point: 20,000 x 500."""
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([4]).to_event(1))
+    matrix = jnp.sin(x[0] + jnp.outer(data, jnp.cos(x[1] * jnp.arange(500.0))))
+    numpyro.factor("likelihood", -jnp.sum(jnp.sort(matrix, axis=0)[::50] ** 2) / 1e4)
+
+
+@pytest.mark.parametrize("program", ["step", "first points"])
+def test_memory_is_proportional_to_the_chunks(program):
+    """From the compiled programs, without running them."""
+    with jax.enable_x64(True):
+        target = Target(heavy, (jnp.linspace(0.0, 1.0, 20_000),))
+        sizes = np.array([16, 8, 4, 2, 1])
+        needed = np.array([temporary_bytes(target, program, size) for size in sizes])
+    assert needed[0] > 16 * 80e6
+    np.testing.assert_allclose(needed / needed[-1], sizes, rtol=0.1)
+
+
+def temporary_bytes(target, program, size):
+    flat = FlatTarget(target)
+    x = jax.ShapeDtypeStruct((32, flat.dimension), float)
+    first = (target.model, flat.layout, int(size), x, *flat.arguments)
+    if program == "first points":
+        return first_state.lower(*first).compile().memory_analysis().temp_size_in_bytes
+    settings = Settings(16, 16, int(size), 10, 100)
+    lowered = advance.lower(
+        *(target.model, flat.layout, settings, jax.eval_shape(first_state, *first)),
+        *(jax.random.key(0), jnp.asarray(0), jnp.asarray(0.01), *flat.arguments),
+    )
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+def test_a_result_has_equal_draws_and_all_points_and_another_compiles_nothing():
+    run(gaussian, jnp.asarray(0.3))
+    with count_compilations() as count:
+        result = run(gaussian, jnp.asarray(0.2), seed=1, n_samples=4000)
+    assert count.programs == 0
+    points, found = result.dead_points, result.diagnostics
+    n = int(found["n_steps"]) * 10 + 100
+    assert points["x"].shape == (n, 5) and points["log_likelihood"].shape == (n,)
+    assert np.all(np.diff(points["log_likelihood"]) >= 0)
+    assert np.isnan(points["log_likelihood_birth"]).sum() == 100
+    born = points["log_likelihood_birth"]
+    assert np.all(np.isnan(born) | (points["log_likelihood"] > born))
+    assert result.samples["x"].shape == (1, 4000, 5)
+    assert found["insertion_p_value"] > 1e-3
+    assert found["information"] == pytest.approx(
+        5 * (np.log(10 / 0.2) - 0.5 * np.log(2 * np.pi * np.e)), abs=5 * found["log_evidence_error"]
+    )
+
+
+@pytest.mark.parametrize("limit", [{"max_evaluations": 5000}, {"max_seconds": 1e-6}])
+def test_a_run_that_is_stopped_says_so(limit):
+    result = run(gaussian, 0.1, **limit)
+    assert result.diagnostics["unfinished"] > 0.1
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+def test_points_without_a_likelihood_count_as_impossible():
+    def half():
+        x = numpyro.sample("x", dist.Uniform(-1.0, 1.0))
+        numpyro.factor("likelihood", jnp.where(x > 0.0, dist.Normal(0.0, 0.1).log_prob(x), jnp.nan))
+
+    result = run(half)
+    error = result.diagnostics["log_evidence_error"]
+    assert result.diagnostics["log_evidence"] == pytest.approx(np.log(0.25), abs=4 * error)
+    assert np.all(result.samples["x"] > 0.0)
+
+
+def test_zero_likelihood_over_most_of_the_prior():
+    def box():
+        x = numpyro.sample("x", dist.Uniform(0.0, 1.0).expand([2]).to_event(1))
+        numpyro.factor("likelihood", jnp.where(jnp.all(x < 0.3), 1.0 - x.sum(), -jnp.inf))
+
+    result = run(box)
+    found = result.diagnostics
+    # the integral of exp(1 - x - y) over the box
+    expected = 1.0 + 2.0 * np.log(1.0 - np.exp(-0.3))
+    assert found["log_evidence"] == pytest.approx(expected, abs=4 * found["log_evidence_error"])
+
+
+def test_a_constant_likelihood_gives_the_prior():
+    def constant():
+        numpyro.sample("x", dist.Normal(2.0, 1.0))
+        numpyro.factor("likelihood", jnp.asarray(3.0))
+
+    result = run(constant)
+    assert result.diagnostics["log_evidence"] == pytest.approx(3.0, abs=1e-6)
+    assert abs(result.samples["x"].mean() - 2.0) < 4 / np.sqrt(100)
+
+
+@pytest.mark.parametrize("value", [jnp.inf, -jnp.inf])
+def test_likelihoods_that_are_infinite_or_zero_everywhere_are_refused(value):
+    def model():
+        numpyro.sample("x", dist.Normal(0.0, 1.0))
+        numpyro.factor("likelihood", jnp.asarray(value))
+
+    message = "infinite at a point" if value > 0 else "none of 100 draws of the prior"
+    with pytest.raises(ParameterError, match=message):
+        run(model)
+
+
+def test_discrete_sites_are_refused():
+    def model():
+        numpyro.sample("n", dist.Poisson(3.0))
+
+    with pytest.raises(ParameterError, match="site 'n' is discrete"):
+        run(model)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_delete": 500}, {"live_fraction": 1.0}, {"chunk_size": 0}, {"max_seconds": -1.0}],
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        NSSOptions(**options)
