@@ -16,6 +16,7 @@ from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
+from tengri_ppl.results.comparison import compare
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.compilation import clear_cache, enable_persistent_cache, enable_x64
 from tengri_ppl.runtime.compilation import drop_programs as gc
@@ -47,6 +48,7 @@ __all__ = [
     "ab_magnitude",
     "cite",
     "clear_cache",
+    "compare",
     "enable_persistent_cache",
     "enable_x64",
     "galaxy_model",

@@ -125,3 +125,28 @@ def test_draws_that_could_not_be_made_are_no_convergence_even_reweighted(figures
 def test_a_point_is_judged_by_its_distance_from_the_mode():
     assert approximation(method="map", newton_decrement=0.01)
     assert not approximation(method="map", newton_decrement=2.0)
+
+
+def nested(**attrs):
+    sound = {
+        **{"n_effective": 2000.0, "insertion_p_value": 0.4, "unfinished": 0.0},
+        **{"stuck_share": 0.0, "log_likelihood_rounding": 1e-5},
+        **{"log_evidence": -3.0, "log_evidence_error": 0.1},
+    }
+    return approximation(method="nss", **{**sound, **attrs})
+
+
+@pytest.mark.parametrize(
+    ("attrs", "message"),
+    [
+        ({"unfinished": 0.4}, "stopped with 40% of the evidence in the live points; raise max_ev"),
+        ({"insertion_p_value": 1e-5}, "p = 1e-05, 0.0% of the slices empty); double num_inner"),
+        ({"stuck_share": 0.2}, "20.0% of the slices empty"),
+        ({"log_likelihood_rounding": 0.3}, "rounded to 0.3; use 64 bits"),
+        ({"n_effective": 50.0}, "effective draws (400 needed); raise num_live"),
+    ],
+)
+def test_nested_sampling_is_judged_by_its_end_and_its_ranks(attrs, message):
+    assert nested().message.startswith("converged: ln Z = -3.00 +- 0.10")
+    assert not nested(**attrs)
+    assert message in nested(**attrs).message

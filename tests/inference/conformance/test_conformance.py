@@ -46,6 +46,7 @@ LIMITS = {
     ("pathfinder", "two modes"): "the weights of draws of one mode know nothing of the other",
     ("vi", "two modes"): "as pathfinder",
     ("smc", "gaussian 50"): "too few moves per stage: a mean radius that is 0.3 widths too large",
+    ("nss", "gaussian 50"): "time grows with the cube of the number of parameters",
     ("mgvi", "shapes"): "no factors",
     ("geovi", "shapes"): "no factors",
     ("geovi", "two modes"): "no mixtures",
@@ -81,7 +82,7 @@ COVERED = {
 WITHOUT_MOMENTS = ("map",)
 
 #: Engines that find the right share of two distant modes.
-ACROSS_MODES = ("auto", "importance", "smc", "ensemble_aies")
+ACROSS_MODES = ("auto", "importance", "smc", "nss", "ensemble_aies")
 
 
 def is_run(method, name):
