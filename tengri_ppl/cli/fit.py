@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tengri_ppl.cli.config import read_galaxy
 from tengri_ppl.errors import DataError
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
+from tengri_ppl.runtime.files import replacing
 from tengri_ppl.workflows.fitter import Fitter
 
 __all__ = ["run_fit"]
@@ -59,9 +59,8 @@ def _figures(posterior: Posterior) -> dict[str, Any]:
 
 def _save_figure(figure: Any, path: Path) -> None:
     """Write a figure to a temporary file and rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=150)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
 
 
 def _report(name: str, posterior: Posterior, output: Path) -> int:

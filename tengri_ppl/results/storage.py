@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import DataError
+from tengri_ppl.runtime.files import replacing
 
 __all__ = ["read_inference_data", "write_inference_data"]
 
@@ -42,14 +41,8 @@ def write_inference_data(inference_data: Any, path: str | Path) -> Path:
     path = Path(path).expanduser()
     if path.suffix not in _SUFFIXES:
         raise DataError(f"{path}: expected a file name that ends in {', '.join(_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: the directory {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with replacing(path) as temporary:
         inference_data.to_netcdf(str(temporary), engine=_ENGINE)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -1,5 +1,11 @@
 """Nested sampling: volumes, chunks, memory, faults. Evidences are in ``conformance/``."""
 
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +13,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from tengri_ppl.errors import ParameterError
+from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.inference import Target
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.nested.dead import insertion_p_value, live_counts, weigh
@@ -158,6 +164,77 @@ def test_a_result_has_equal_draws_and_all_points_and_another_compiles_nothing():
 def test_a_run_that_is_stopped_says_so(limit):
     result = run(gaussian, 0.1, **limit)
     assert result.diagnostics["unfinished"] > 0.1
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+SLOW = """
+import sys, time, jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist
+from tengri_ppl.inference import Target
+from tengri_ppl.inference.nested import NSSOptions, run_nss
+
+def model(width):
+    x = numpyro.sample("x", dist.Uniform(-5.0, 5.0).expand([5]).to_event(1))
+    numpyro.factor("likelihood", dist.Normal(0.0, width).log_prob(x).sum())
+
+def pause(*_):
+    time.sleep(float(sys.argv[2]))
+
+options = NSSOptions(num_live=100, num_delete=1, checkpoint=sys.argv[1] or None, every=0.01)
+target = Target(model, (jnp.asarray(0.1),))
+result = run_nss(target, jax.random.key(0), options, progress=pause)
+print(result.dead_points["x"].tobytes().hex()[-4000:], result.diagnostics["log_evidence"])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    path = tmp_path / "run.h5"
+    command = [sys.executable, "-W", "ignore", "-c", SLOW]
+    run = {"capture_output": True, "text": True, "check": True}
+    with subprocess.Popen([*command, str(path), "1.0"]) as killed:
+        while not path.exists():
+            assert killed.poll() is None
+            time.sleep(0.05)
+        killed.send_signal(signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    with h5py.File(path) as file:
+        assert 0 < file.attrs["n_steps"] < 500  # the whole run takes about 1000
+    resumed = subprocess.run([*command, str(path), "0"], **run)
+    whole = subprocess.run([*command, "", "0"], **run)
+    assert resumed.stdout == whole.stdout
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path):
+    path = tmp_path / "run.h5"
+    width = jnp.asarray(0.3)
+    first = run(gaussian, width, checkpoint=path, max_evaluations=20_000)
+    assert first.diagnostics["unfinished"] > 0.0
+    with pytest.raises(DataError, match="checkpoint of another data"):
+        run(gaussian, jnp.asarray(0.2), checkpoint=path)
+    with pytest.raises(DataError, match="checkpoint of another random key"):
+        run(gaussian, width, seed=1, checkpoint=path)
+    with pytest.raises(DataError, match="checkpoint of another options"):
+        run(gaussian, width, checkpoint=path, num_live=200)
+
+    def other(width):
+        x = numpyro.sample("x", dist.Uniform(-5.0, 5.0).expand([5]).to_event(1))
+        numpyro.factor("likelihood", dist.Normal(0.0, 2.0 * width).log_prob(x).sum())
+
+    with pytest.raises(DataError, match="checkpoint of another model"):
+        run(other, width, checkpoint=path)
+    whole, rest = run(gaussian, width), run(gaussian, width, checkpoint=path, chunk_size=5)
+    assert rest.diagnostics["unfinished"] == 0.0
+    assert rest.diagnostics["log_evidence"] == pytest.approx(whole.diagnostics["log_evidence"])
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = "tengri_ppl 0.0.1"
+    with pytest.raises(DataError, match="checkpoint of another version"):
+        run(gaussian, width, checkpoint=path)
+    path.write_text("no HDF5")
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        run(gaussian, width, checkpoint=path)
+    with pytest.raises(DataError, match="does not exist; create it first"):
+        run(gaussian, width, checkpoint=tmp_path / "none" / "run.h5")
 
 
 # -- faults ----------------------------------------------------------------------------------------

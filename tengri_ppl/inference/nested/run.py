@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,9 +17,11 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import check_positive
 from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.nested.checkpoint import Checkpoint, identity
 from tengri_ppl.inference.nested.dead import Evidence, insertion_p_value, weigh
 from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
-from tengri_ppl.inference.nested.loop import Block, advance, is_finished
+from tengri_ppl.inference.nested.loop import advance, is_finished
+from tengri_ppl.inference.nested.record import Record
 from tengri_ppl.inference.pareto import effective_draws, resample
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
@@ -55,6 +58,10 @@ class NSSOptions:
         Sampling ends with the first block of steps after so many likelihoods.
     max_seconds : float, optional
         Sampling ends with the first block of steps after this time [s].
+    checkpoint : str or Path, optional
+        File that the run is saved to, and taken up from if it is there already.
+    every : float
+        Seconds between two savings.
     """
 
     n_samples: int = 4000
@@ -67,10 +74,12 @@ class NSSOptions:
     max_shrinkage: int = 100
     max_evaluations: int | None = None
     max_seconds: float | None = None
+    checkpoint: str | Path | None = None
+    every: float = 60.0
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_positive(self, *(name for name in asdict(self)))
+        check_positive(self, *(name for name in asdict(self) if name != "checkpoint"))
         if self.num_delete >= self.num_live:
             raise ParameterError(
                 f"num_delete={self.num_delete}: expected fewer than num_live={self.num_live}; "
@@ -78,30 +87,6 @@ class NSSOptions:
             )
         if not self.live_fraction < 1.0:
             raise ParameterError(f"live_fraction={self.live_fraction}: expected less than 1")
-
-
-@dataclass
-class _Record:
-    """Blocks so far, on the host."""
-
-    dead: list[StateWithLogLikelihood]
-    insertion: list[np.ndarray]
-    n_steps: int = 0
-    n_evaluations: int = 0
-    n_stuck: int = 0
-
-    def add(self, block: Block) -> None:
-        """Fetch the steps of a block from the device."""
-        n = int(block.n_steps)
-        dead, insertion, n_evaluations, n_stuck = jax.tree.map(
-            lambda x: np.asarray(x)[:n],
-            (block.dead, block.insertion, block.n_evaluations, block.n_stuck),
-        )
-        self.dead.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), dead))
-        self.insertion.append(insertion.ravel())
-        self.n_steps += n
-        self.n_evaluations += int(n_evaluations.sum(dtype=np.int64))
-        self.n_stuck += int(n_stuck.sum(dtype=np.int64))
 
 
 def run_nss(
@@ -140,6 +125,8 @@ def run_nss(
     ------
     ParameterError
         If a prior is improper, or no draw of it has a likelihood, or one has an infinite one.
+    DataError
+        If the checkpoint is of another run.
     """
     begin = time.perf_counter()
     options = options or NSSOptions()
@@ -149,7 +136,6 @@ def run_nss(
     size = chunk(options.num_live, options.chunk_size)
     state = first_state(target.model, flat.layout, size, x, *flat.arguments)
     _check_likelihood(state.particles.loglikelihood, options.num_live)
-    record = _Record([], [], n_evaluations=options.num_live)
     n_slices = max(_FEWEST_SLICES, round(options.num_inner_steps * flat.dimension))
     settings = Settings(
         options.num_delete,
@@ -158,7 +144,16 @@ def run_nss(
         options.max_steps,
         options.max_shrinkage,
     )
-    state, finished = _sample(flat, settings, options, key_run, state, record, begin, progress)
+    record = Record(n_evaluations=options.num_live)
+    checkpoint = None
+    if options.checkpoint is not None:
+        checkpoint = Checkpoint(options.checkpoint, options.every, identity(flat, key, options))
+        state, record = checkpoint.resume(state) or (state, record)
+    state, finished = _sample(
+        flat, settings, options, key_run, state, record, begin, checkpoint, progress
+    )
+    if checkpoint is not None:
+        checkpoint.save(state, record)
     left = 0.0 if finished else _live_fraction(state)
     points = _sorted([*record.dead, jax.tree.map(np.asarray, state.particles)])
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_weigh)))
@@ -187,8 +182,9 @@ def _sample(
     options: NSSOptions,
     key: Array,
     state: AdaptiveNSState,
-    record: _Record,
+    record: Record,
     begin: float,
+    checkpoint: Checkpoint | None,
     progress: Any,
 ) -> tuple[AdaptiveNSState, bool]:
     """Advance until the end, or a limit, is reached; tell whether it was the end."""
@@ -211,6 +207,8 @@ def _sample(
         state = block.state
         record.add(block)
         _check_likelihood(state.particles.loglikelihood, options.num_live)
+        if checkpoint is not None:
+            checkpoint.save_if_due(state, record)
         if progress is not None:
             progress("per cent", _per_cent(state, options.live_fraction), 100, 0)
     return state, True
@@ -258,12 +256,12 @@ def _values(flat: FlatTarget, x: np.ndarray, size: int) -> dict[str, np.ndarray]
 
 def _diagnostics(
     evidence: Evidence,
-    record: _Record,
+    record: Record,
     points: StateWithLogLikelihood,
     left: float,
     n_slices: int,
 ) -> dict[str, float]:
-    insertion = np.concatenate([np.zeros(0), *record.insertion])
+    insertion = record.ranks()
     inside = points.loglikelihood[np.isfinite(points.loglikelihood)]
     return {
         "log_evidence": evidence.log_evidence,

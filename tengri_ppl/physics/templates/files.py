@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 from tengri_ppl.errors import DataError
 from tengri_ppl.physics.hdf5 import check_axis, read_text
 from tengri_ppl.physics.templates.grid import NORMALISATIONS, TemplateAxis, TemplateFile
+from tengri_ppl.runtime.files import replacing
 
 __all__ = ["load_templates", "save_templates"]
 
@@ -148,15 +147,8 @@ def save_templates(path: str | Path, content: TemplateFile, *, dtype: str = "flo
     """
     path = Path(path).expanduser()
     _check(content, path)
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: the directory {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            _write(file, content, dtype)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        _write(file, content, dtype)
     return path
 
 
