@@ -72,7 +72,7 @@ class SMCOptions:
     n_moves: int = 3
     n_leapfrog: int = 6
     max_stages: int = 200
-    max_moves: int = 20
+    max_moves: int = 10
 
     def __post_init__(self) -> None:
         """Check ranges."""

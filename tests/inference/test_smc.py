@@ -47,6 +47,18 @@ def test_a_narrow_posterior_with_its_evidence():
     assert abs(result.diagnostics["log_evidence"] - evidence) < 0.2
 
 
+def test_particles_are_moved_until_the_islands_agree():
+    """Small islands never agree on the shares of two modes; larger ones on one mode at once."""
+
+    def stages(target, n_particles, max_moves):
+        options = SMCOptions(n_particles=n_particles, max_moves=max_moves)
+        return run_smc(target, jax.random.key(2), options).diagnostics["n_stages"]
+
+    assert stages(Target(two_modes), 50, 5) == stages(Target(two_modes), 50, 1) + 4
+    narrow_one = Target(narrow, (DATA,))
+    assert stages(narrow_one, 1000, 5) == stages(narrow_one, 1000, 1)
+
+
 def test_both_modes_get_their_share():
     result = run_smc(Target(two_modes), jax.random.key(1))
     right = result.samples["x"] > 0

@@ -29,7 +29,7 @@ from tengri_ppl.inference.target import Target
 
 __all__ = ["NSSOptions", "run_nss"]
 
-_FEWEST_SLICES = 16
+_FEWEST_SLICES = 25
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class NSSOptions:
         Points replaced in a step. Above a quarter of the live points ln Z is biased.
     num_inner_steps : float
         Slices by which a new point is moved away from the one it starts from, in units of the
-        number of coordinates; at least 16 in all. Fewer make ln Z too large.
+        number of coordinates; at least 25 in all. Fewer make ln Z too large.
     chunk_size : int, optional
         Points moved, and first evaluated, at a time: memory grows with it. All at once by default.
         Rounded down to a divisor of ``num_delete`` (of ``num_live`` for the first ones).
@@ -67,7 +67,7 @@ class NSSOptions:
     n_samples: int = 4000
     num_live: int = 500
     num_delete: int = 50
-    num_inner_steps: float = 2.0
+    num_inner_steps: float = 4.0
     chunk_size: int | None = None
     live_fraction: float = 0.01
     max_steps: int = 10
