@@ -237,6 +237,17 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path):
         run(gaussian, width, checkpoint=tmp_path / "none" / "run.h5")
 
 
+def test_likelihoods_too_large_for_single_precision_are_noticed():
+    def offset():
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        numpyro.factor("likelihood", dist.Normal(x, 1.0).log_prob(0.0) - 1e6)
+
+    coarse = run(offset, max_evaluations=1).diagnostics["log_likelihood_rounding"]
+    assert coarse == pytest.approx(0.12, rel=0.1)
+    with jax.enable_x64(True):
+        assert run(offset, max_evaluations=1).diagnostics["log_likelihood_rounding"] < 1e-9
+
+
 # -- faults ----------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import check_positive
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.nested.checkpoint import Checkpoint, identity
-from tengri_ppl.inference.nested.dead import Evidence, insertion_p_value, weigh
+from tengri_ppl.inference.nested.dead import insertion_p_value, weigh
 from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
 from tengri_ppl.inference.nested.loop import advance, is_finished
 from tengri_ppl.inference.nested.record import Record
@@ -132,29 +132,16 @@ def run_nss(
     options = options or NSSOptions()
     flat = FlatTarget(target)
     key_prior, key_run, key_draw, key_weigh = jax.random.split(key, 4)
-    x = flat.prior(key_prior, options.num_live)
     size = chunk(options.num_live, options.chunk_size)
+    x = flat.prior(key_prior, options.num_live)
     state = first_state(target.model, flat.layout, size, x, *flat.arguments)
-    _check_likelihood(state.particles.loglikelihood, options.num_live)
-    n_slices = max(_FEWEST_SLICES, round(options.num_inner_steps * flat.dimension))
-    settings = Settings(
-        options.num_delete,
-        n_slices,
-        chunk(options.num_delete, options.chunk_size),
-        options.max_steps,
-        options.max_shrinkage,
-    )
-    record = Record(n_evaluations=options.num_live)
-    checkpoint = None
+    _check_likelihood(state.particles.loglikelihood)
+    record, checkpoint = Record(n_evaluations=options.num_live), None
     if options.checkpoint is not None:
         checkpoint = Checkpoint(options.checkpoint, options.every, identity(flat, key, options))
         state, record = checkpoint.resume(state) or (state, record)
-    state, finished = _sample(
-        flat, settings, options, key_run, state, record, begin, checkpoint, progress
-    )
-    if checkpoint is not None:
-        checkpoint.save(state, record)
-    left = 0.0 if finished else _live_fraction(state)
+    steps = _Steps(flat, options, key_run, begin, checkpoint, progress)
+    state, finished = steps.run(state, record)
     points = _sorted([*record.dead, jax.tree.map(np.asarray, state.particles)])
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_weigh)))
     evidence = weigh(points.loglikelihood_birth, points.loglikelihood, rng)
@@ -166,7 +153,18 @@ def run_nss(
         sample_stats={"lp": (points.logdensity + points.loglikelihood)[index][None]},
         settings=asdict(options),
         wall_time_s=time.perf_counter() - begin,
-        diagnostics=_diagnostics(evidence, record, points, left, n_slices),
+        diagnostics={
+            "log_evidence": evidence.log_evidence,
+            "log_evidence_error": evidence.log_evidence_error,
+            "information": evidence.information,
+            "n_effective": effective_draws(evidence.log_weight),
+            "n_evaluations": float(record.n_evaluations),
+            "n_steps": float(record.n_steps),
+            "insertion_p_value": insertion_p_value(record.ranks()),
+            "stuck_share": record.n_stuck / max(1, record.ranks().size * steps.num_inner_steps),
+            "unfinished": 0.0 if finished else _live_fraction(state),
+            "log_likelihood_rounding": _rounding(points.loglikelihood),
+        },
         dead_points={
             **values,
             "log_likelihood": points.loglikelihood,
@@ -176,42 +174,60 @@ def run_nss(
     )
 
 
-def _sample(
-    flat: FlatTarget,
-    settings: Settings,
-    options: NSSOptions,
-    key: Array,
-    state: AdaptiveNSState,
-    record: Record,
-    begin: float,
-    checkpoint: Checkpoint | None,
-    progress: Any,
-) -> tuple[AdaptiveNSState, bool]:
-    """Advance until the end, or a limit, is reached; tell whether it was the end."""
-    fraction = jnp.asarray(options.live_fraction)
-    while not bool(is_finished(state, options.num_delete, fraction)):
-        if record.n_evaluations >= (options.max_evaluations or np.inf) or (
-            time.perf_counter() - begin >= (options.max_seconds or np.inf)
-        ):
-            return state, False
-        block = advance(
-            flat.target.model,
-            flat.layout,
-            settings,
-            state,
-            key,
-            jnp.asarray(record.n_steps),
-            fraction,
-            *flat.arguments,
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of a run, up to its end or a limit."""
+
+    flat: FlatTarget
+    options: NSSOptions
+    key: Array
+    begin: float
+    checkpoint: Checkpoint | None
+    progress: Any
+
+    @property
+    def num_inner_steps(self) -> int:
+        """Slices per new point."""
+        slices = round(self.options.num_inner_steps * self.flat.dimension)
+        return max(_FEWEST_SLICES, slices)
+
+    def run(self, state: AdaptiveNSState, record: Record) -> tuple[AdaptiveNSState, bool]:
+        """Advance; return the last state, and whether it is the end."""
+        options, fraction = self.options, jnp.asarray(self.options.live_fraction)
+        while True:
+            finished = bool(is_finished(state, options.num_delete, fraction))
+            if finished or self._is_over(record):
+                break
+            state = self._block(state, record, fraction)
+            if self.checkpoint is not None:
+                self.checkpoint.save_if_due(state, record)
+            if self.progress is not None:
+                self.progress("per cent", _per_cent(state, options.live_fraction), 100, 0)
+        if self.checkpoint is not None:
+            self.checkpoint.save(state, record)
+        return state, finished
+
+    def _is_over(self, record: Record) -> bool:
+        seconds = time.perf_counter() - self.begin
+        return record.n_evaluations >= (self.options.max_evaluations or np.inf) or (
+            seconds >= (self.options.max_seconds or np.inf)
         )
-        state = block.state
+
+    def _block(self, state: AdaptiveNSState, record: Record, fraction: Array) -> AdaptiveNSState:
+        options, flat = self.options, self.flat
+        settings = Settings(
+            options.num_delete,
+            self.num_inner_steps,
+            chunk(options.num_delete, options.chunk_size),
+            options.max_steps,
+            options.max_shrinkage,
+        )
+        static = (flat.target.model, flat.layout, settings)
+        first = jnp.asarray(record.n_steps)
+        block = advance(*static, state, self.key, first, fraction, *flat.arguments)
         record.add(block)
-        _check_likelihood(state.particles.loglikelihood, options.num_live)
-        if checkpoint is not None:
-            checkpoint.save_if_due(state, record)
-        if progress is not None:
-            progress("per cent", _per_cent(state, options.live_fraction), 100, 0)
-    return state, True
+        _check_likelihood(block.state.particles.loglikelihood)
+        return block.state
 
 
 def _live_fraction(state: AdaptiveNSState) -> float:
@@ -225,7 +241,7 @@ def _per_cent(state: AdaptiveNSState, live_fraction: float) -> int:
     return int(100.0 * min(1.0, np.log(_live_fraction(state)) / np.log(live_fraction)))
 
 
-def _check_likelihood(log_likelihood: Array, n: int) -> None:
+def _check_likelihood(log_likelihood: Array) -> None:
     values = np.asarray(log_likelihood)
     if np.any(np.isposinf(values)):
         raise ParameterError(
@@ -234,8 +250,8 @@ def _check_likelihood(log_likelihood: Array, n: int) -> None:
         )
     if not np.any(np.isfinite(values)):
         raise ParameterError(
-            f"none of {n} draws of the prior has a likelihood above zero; raise num_live, check "
-            "the data for NaN, or narrow the priors"
+            f"none of {values.size} draws of the prior has a likelihood above zero; raise "
+            "num_live, check the data for NaN, or narrow the priors"
         )
 
 
@@ -254,24 +270,7 @@ def _values(flat: FlatTarget, x: np.ndarray, size: int) -> dict[str, np.ndarray]
     return {name: np.concatenate([p[name] for p in parts])[:n] for name in parts[0]}
 
 
-def _diagnostics(
-    evidence: Evidence,
-    record: Record,
-    points: StateWithLogLikelihood,
-    left: float,
-    n_slices: int,
-) -> dict[str, float]:
-    insertion = record.ranks()
-    inside = points.loglikelihood[np.isfinite(points.loglikelihood)]
-    return {
-        "log_evidence": evidence.log_evidence,
-        "log_evidence_error": evidence.log_evidence_error,
-        "information": evidence.information,
-        "n_effective": effective_draws(evidence.log_weight),
-        "n_evaluations": float(record.n_evaluations),
-        "n_steps": float(record.n_steps),
-        "insertion_p_value": insertion_p_value(insertion),
-        "stuck_share": record.n_stuck / max(1, insertion.size * n_slices),
-        "unfinished": left,
-        "log_likelihood_rounding": float(np.max(np.abs(inside)) * jnp.finfo(float).eps),
-    }
+def _rounding(log_likelihood: np.ndarray) -> float:
+    """Return the rounding of the largest log-likelihood where it was computed."""
+    largest = np.max(np.abs(log_likelihood[np.isfinite(log_likelihood)]))
+    return float(largest * jnp.finfo(jnp.zeros(0).dtype).eps)
