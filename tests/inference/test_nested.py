@@ -12,13 +12,14 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from scipy import stats
 
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.inference import Target
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.nested.dead import insertion_p_value, live_counts, weigh
 from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
-from tengri_ppl.inference.nested.loop import advance
+from tengri_ppl.inference.nested.loop import advance, insertion_ranks
 from tengri_ppl.inference.nested.run import NSSOptions, run_nss
 from tengri_ppl.runtime.compilation import count_compilations
 
@@ -83,6 +84,21 @@ def test_insertion_ranks_tell_uniform_ones_from_others():
     assert insertion_p_value(rng.uniform(size=5000)) > 1e-3
     assert insertion_p_value(rng.uniform(size=5000) ** 1.1) < 1e-3
     assert insertion_p_value(np.zeros(0)) == 1.0
+
+
+def test_ranks_of_points_that_are_inserted_together_are_independent():
+    """Perfect draws, a fifth replaced at a time from the same survivors."""
+    rng, p_values = np.random.default_rng(0), []
+    rank = jax.jit(insertion_ranks)
+    for _ in range(40):
+        live, shares = rng.uniform(size=100), []
+        for _ in range(40):
+            index = np.argsort(live)[:20]
+            new = rng.uniform(live[index].max(), 1.0, size=20)
+            shares.append(np.asarray(rank(jnp.asarray(live), jnp.asarray(index), jnp.asarray(new))))
+            live[index] = new
+        p_values.append(insertion_p_value(np.concatenate(shares)))
+    assert stats.kstest(p_values, "uniform").pvalue > 1e-3
 
 
 # -- chunks ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tengri_ppl.inference.flat import Layout
 from tengri_ppl.inference.nested.kernel import Settings, make_kernel
 from tengri_ppl.inference.target import Model
 
-__all__ = ["BLOCK", "Block", "advance", "is_finished"]
+__all__ = ["BLOCK", "Block", "advance", "insertion_ranks", "is_finished"]
 
 #: Steps between two looks of the host.
 BLOCK = 64
@@ -33,8 +33,8 @@ class Block(NamedTuple):
     dead : StateWithLogLikelihood
         Points replaced, (BLOCK, num_delete, ...).
     insertion : Array, shape (BLOCK, num_delete)
-        Share of the surviving live points below each new one: uniform between 0 and 1 if the new
-        points are independent draws.
+        Share of the live points below each new one: uniform between 0 and 1 if the new points are
+        independent draws.
     n_evaluations : Array, shape (BLOCK,)
         Likelihoods evaluated.
     n_stuck : Array, shape (BLOCK,)
@@ -102,7 +102,7 @@ def advance(
         state, info = kernel(jax.random.fold_in(key, first + n), block.state)
         slices = info.update_info
         evaluations = 2 + slices.num_expansions + slices.num_shrink
-        insertion = _insertion(before, index, state.particles.loglikelihood[index])
+        insertion = insertion_ranks(before, index, state.particles.loglikelihood[index])
         return Block(
             state,
             n + 1,
@@ -124,8 +124,22 @@ def _empty(state: AdaptiveNSState, num_delete: int) -> Block:
     return Block(state, jnp.zeros((), int), dead, share, counts, counts)
 
 
-def _insertion(before: Array, deleted: Array, new: Array) -> Array:
-    """Share of the survivors, those above the contour, that are below each new point."""
+def insertion_ranks(before: Array, deleted: Array, new: Array) -> Array:
+    """Return the share of the points above the contour that are below each new one.
+
+    These are the survivors, and the new points before it: as if they came one by one, which makes
+    the ranks independent.
+
+    Parameters
+    ----------
+    before : Array, shape (num_live,)
+        Log-likelihoods before the step.
+    deleted : Array, shape (num_delete,)
+        Indices of the points replaced.
+    new : Array, shape (num_delete,)
+        Log-likelihoods of those that replace them.
+    """
     survives = (before > before[deleted].max()).at[deleted].set(False)
     below = jnp.sum(survives & (before < new[:, None]), axis=1)
-    return (below + 0.5) / (survives.sum() + 1.0)
+    earlier = jnp.sum(jnp.tril(new < new[:, None], -1), axis=1)
+    return (below + earlier + 0.5) / (survives.sum() + jnp.arange(new.size) + 1.0)

@@ -163,7 +163,9 @@ def run_nss(
             "insertion_p_value": insertion_p_value(record.ranks()),
             "stuck_share": record.n_stuck / max(1, record.ranks().size * steps.num_inner_steps),
             "unfinished": 0.0 if finished else _live_fraction(state),
-            "log_likelihood_rounding": _rounding(points.loglikelihood),
+            "log_likelihood_rounding": _rounding(
+                points.loglikelihood[np.argmax(evidence.log_weight)]
+            ),
         },
         dead_points={
             **values,
@@ -270,7 +272,6 @@ def _values(flat: FlatTarget, x: np.ndarray, size: int) -> dict[str, np.ndarray]
     return {name: np.concatenate([p[name] for p in parts])[:n] for name in parts[0]}
 
 
-def _rounding(log_likelihood: np.ndarray) -> float:
-    """Return the rounding of the largest log-likelihood where it was computed."""
-    largest = np.max(np.abs(log_likelihood[np.isfinite(log_likelihood)]))
-    return float(largest * jnp.finfo(jnp.zeros(0).dtype).eps)
+def _rounding(log_likelihood: float) -> float:
+    """Return how coarse a log-likelihood is in the precision that it was computed in."""
+    return float(abs(log_likelihood) * jnp.finfo(jnp.zeros(0).dtype).eps)
