@@ -3,9 +3,9 @@
 The reference is BAGPIPES' posterior, sampled by nautilus and reweighted to a fine wavelength grid:
 1928 effective draws, which give its medians to 0.03 and its widths to 1 to 3 %. At these draws the
 likelihood here is that of BAGPIPES, so that both have the same posterior: the first test. Limits
-for engines are 0.15 of a width for medians, 12 % for widths and 0.15 for ln Z. The mass is 10 %
-wider than in the reference's draws (three of their standard errors), so what an engine's own draws
-add to that by chance counts apart: three standard errors.
+are 0.15 of a width for medians, 12 % for widths and 0.15 for ln Z. Importance sampling, with thirty
+times as many draws, is held to them first; its widths are what those of other engines are compared
+with, for the mass is 10 % wider than in the reference's draws (three of their standard errors).
 """
 
 import jax
@@ -19,7 +19,6 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 #: Engine, its options, and whether it estimates the evidence.
 ENGINES = [
     ("auto", {"min_ess": 4000.0, "n_samples": 20_000}, True),
-    ("importance", {"min_ess": 16_000.0, "n_batch": 16_384, "n_samples": 60_000}, True),
     ("mcmc_nuts", {"n_samples": 2000}, False),
     ("smc", {"n_particles": 2000}, True),
     pytest.param(
@@ -30,7 +29,8 @@ ENGINES = [
     ),
 ]
 
-
+#: So many draws that widths have errors of 0.7 %.
+DENSE = {"min_ess": 60_000.0, "n_batch": 65_536, "n_samples": 200_000}
 QUANTILES = (0.16, 0.5, 0.84)
 
 
@@ -61,27 +61,40 @@ def test_the_likelihood_at_the_draws_of_bagpipes_is_that_of_bagpipes(mock, measu
         assert np.max(np.abs(after - before)) < 0.02 * np.ptp(before)
 
 
+@pytest.fixture(scope="module")
+def dense(mock):
+    return mock.fitter.run("importance", key=jax.random.key(1), **DENSE)
+
+
+@pytest.mark.slow
+def test_importance_sampling_finds_the_posterior_of_bagpipes(mock, dense):
+    reference = {name: np.asarray(value) for name, value in mock.quantiles.items()}
+    for name in LOGARITHMIC:
+        reference[name] = np.log10(reference[name])
+    check(mock, dense, {name: high - low for name, (low, _, high) in reference.items()}, True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "options", "has_evidence"), ENGINES)
-def test_every_engine_finds_the_posterior_of_bagpipes(mock, method, options, has_evidence):
+def test_every_engine_finds_the_posterior_of_bagpipes(mock, dense, method, options, has_evidence):
     posterior = mock.fitter.run(method, key=jax.random.key(1), **options)
+    widths = {
+        name: np.ptp(np.quantile(draws, QUANTILES)) for name, draws in theirs(dense.samples).items()
+    }
+    check(mock, posterior, widths, has_evidence)
+
+
+def check(mock, posterior, widths, has_evidence):
+    """Medians and evidence as BAGPIPES has them, and the widths given."""
     verdict = posterior.convergence()
     assert verdict.converged, verdict.message
     for name, draws in theirs(posterior.samples).items():
         low, middle, high = np.quantile(draws, QUANTILES)
         reference = np.asarray(mock.quantiles[name])
         reference = np.log10(reference) if name in LOGARITHMIC else reference
-        width = reference[2] - reference[0]
-        assert abs(middle - reference[1]) < 0.15 * 0.5 * width, name
-        error = width_error(draws, verdict.min_ess_bulk) / width
-        assert (high - low) / width == pytest.approx(1.0, abs=0.12 + 3.0 * error), name
+        assert abs(middle - reference[1]) < 0.15 * 0.5 * (reference[2] - reference[0]), name
+        assert (high - low) / widths[name] == pytest.approx(1.0, abs=0.12), name
     if has_evidence:
         # densities are per erg/s/cm^2/Hz here, per microjansky there
         evidence = posterior.log_evidence + mock.fitter.data.size * np.log(MICROJANSKY_CGS)
         assert evidence == pytest.approx(mock.log_evidence, abs=0.15)
-
-
-def width_error(draws, ess):
-    """Standard error of the distance between the outer quantiles, by the bootstrap."""
-    sets = np.random.default_rng(0).choice(draws, (200, int(ess)))
-    return np.std(np.ptp(np.quantile(sets, QUANTILES, axis=1), axis=0))

@@ -18,7 +18,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import check_positive
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.nested.checkpoint import Checkpoint, identity
-from tengri_ppl.inference.nested.dead import insertion_p_value, weigh
+from tengri_ppl.inference.nested.dead import Evidence, insertion_p_value, weigh
 from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
 from tengri_ppl.inference.nested.loop import advance, is_finished
 from tengri_ppl.inference.nested.record import Record
@@ -131,42 +131,52 @@ def run_nss(
     begin = time.perf_counter()
     options = options or NSSOptions()
     flat = FlatTarget(target)
-    key_prior, key_run, key_draw, key_weigh = jax.random.split(key, 4)
-    size = chunk(options.num_live, options.chunk_size)
-    x = flat.prior(key_prior, options.num_live)
-    state = first_state(target.model, flat.layout, size, x, *flat.arguments)
-    _check_likelihood(state.particles.loglikelihood)
-    record, checkpoint = Record(n_evaluations=options.num_live), None
+    key_prior, key_run, *keys = jax.random.split(key, 4)
+    state, record = _first_points(flat, key_prior, options)
+    checkpoint = None
     if options.checkpoint is not None:
         checkpoint = Checkpoint(options.checkpoint, options.every, identity(flat, key, options))
         state, record = checkpoint.resume(state) or (state, record)
     steps = _Steps(flat, options, key_run, begin, checkpoint, progress)
     state, finished = steps.run(state, record)
+    return _result(steps, state, record, finished, *keys)
+
+
+def _first_points(
+    flat: FlatTarget, key: Array, options: NSSOptions
+) -> tuple[AdaptiveNSState, Record]:
+    """Draw the live points from the prior."""
+    x = flat.prior(key, options.num_live)
+    size = chunk(options.num_live, options.chunk_size)
+    state = first_state(flat.target.model, flat.layout, size, x, *flat.arguments)
+    _check_likelihood(state.particles.loglikelihood)
+    return state, Record(n_evaluations=options.num_live)
+
+
+def _result(
+    steps: _Steps,
+    state: AdaptiveNSState,
+    record: Record,
+    finished: bool,
+    key_draw: Array,
+    key_weigh: Array,
+) -> InferenceResult:
+    """Weigh all points, draw from them, and say how the run went."""
+    options = steps.options
     points = _sorted([*record.dead, jax.tree.map(np.asarray, state.particles)])
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_weigh)))
     evidence = weigh(points.loglikelihood_birth, points.loglikelihood, rng)
     index = resample(key_draw, evidence.log_weight, options.n_samples)
-    values = _values(flat, points.position, size)
+    size = chunk(options.num_live, options.chunk_size)
+    values = _values(steps.flat, points.position, size)
+    diagnostics = _diagnostics(evidence, record, points, steps.num_inner_steps)
     return InferenceResult(
         method="nss",
         samples={name: value[index][None] for name, value in values.items()},
         sample_stats={"lp": (points.logdensity + points.loglikelihood)[index][None]},
         settings=asdict(options),
-        wall_time_s=time.perf_counter() - begin,
-        diagnostics={
-            "log_evidence": evidence.log_evidence,
-            "log_evidence_error": evidence.log_evidence_error,
-            "information": evidence.information,
-            "n_effective": effective_draws(evidence.log_weight),
-            "n_evaluations": float(record.n_evaluations),
-            "n_steps": float(record.n_steps),
-            "insertion_p_value": insertion_p_value(record.ranks()),
-            "stuck_share": record.n_stuck / max(1, record.ranks().size * steps.num_inner_steps),
-            "unfinished": 0.0 if finished else _live_fraction(state),
-            "log_likelihood_rounding": _rounding(
-                points.loglikelihood[np.argmax(evidence.log_weight)]
-            ),
-        },
+        wall_time_s=time.perf_counter() - steps.begin,
+        diagnostics=diagnostics | {"unfinished": 0.0 if finished else _live_fraction(state)},
         dead_points={
             **values,
             "log_likelihood": points.loglikelihood,
@@ -174,6 +184,23 @@ def run_nss(
             "log_weight": evidence.log_weight,
         },
     )
+
+
+def _diagnostics(
+    evidence: Evidence, record: Record, points: StateWithLogLikelihood, num_inner_steps: int
+) -> dict[str, float]:
+    ranks = record.ranks()
+    return {
+        "log_evidence": evidence.log_evidence,
+        "log_evidence_error": evidence.log_evidence_error,
+        "information": evidence.information,
+        "n_effective": effective_draws(evidence.log_weight),
+        "n_evaluations": float(record.n_evaluations),
+        "n_steps": float(record.n_steps),
+        "insertion_p_value": insertion_p_value(ranks),
+        "stuck_share": record.n_stuck / max(1, ranks.size * num_inner_steps),
+        "log_likelihood_rounding": _rounding(points.loglikelihood[np.argmax(evidence.log_weight)]),
+    }
 
 
 @dataclass(frozen=True)
