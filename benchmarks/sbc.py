@@ -43,21 +43,24 @@ BANDS = [
 LOG_LIKELIHOOD, MASS = "log_likelihood", "log_stellar_mass"
 
 
-def make_model() -> tg.SEDModel:
-    """Seven free parameters."""
+def make_model(bands: list[str] = BANDS, **others: Any) -> tg.SEDModel:
+    """Seven free parameters, and those of other components."""
+    delayed = {
+        "sfh_delayed_log_mass": tg.Uniform(9.5, 11.0),
+        "sfh_delayed_tau_gyr": tg.Uniform(0.3, 8.0),
+        "sfh_delayed_age_gyr": tg.Uniform(1.0, 12.0),
+    }
     spec = tg.Parameters(
-        sfh="delayed",
+        **({} if "sfh" in others else {"sfh": "delayed", **delayed}),
+        **others,
         dust="two_component",
         redshift=0.1,
-        sfh_delayed_log_mass=tg.Uniform(9.5, 11.0),
-        sfh_delayed_tau_gyr=tg.Uniform(0.3, 8.0),
-        sfh_delayed_age_gyr=tg.Uniform(1.0, 12.0),
         met_logzsol=tg.Uniform(-1.5, 0.3),
         dust_tau_bc=tg.Uniform(0.0, 2.0),
         dust_tau_diff=tg.Uniform(0.0, 2.0),
         dust_slope=tg.Uniform(-1.2, -0.4),
     )
-    return tg.SEDModel(spec, tg.load_ssp_data(), tg.Observation(tg.Photometry.from_names(BANDS)))
+    return tg.SEDModel(spec, tg.load_ssp_data(), tg.Observation(tg.Photometry.from_names(bands)))
 
 
 class Simulation:

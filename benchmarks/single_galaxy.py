@@ -24,11 +24,12 @@ import argparse
 import json
 import math
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from apart import measure_apart
 
 METHODS = (
     *("auto", "importance", "mcmc_nuts", "mcmc_hmc", "mcmc_dynamic_hmc", "mcmc_chees"),
@@ -112,6 +113,8 @@ def measure_bagpipes(reference: Path) -> dict[str, Any]:
         "ess": math.nan,
         "converged": True,
         "evaluations": math.nan,
+        "log_evidence": fit.results["lnz"],
+        "log_evidence_error": fit.results["lnz_err"],
         "cold": time.perf_counter() - START,
         "rss": peak / 1e9,
     }
@@ -125,16 +128,6 @@ def _bagpipes_instructions(problem: dict[str, Any]) -> dict[str, Any]:
         part[parameter] = tuple(prior["limits"])
         part[f"{parameter}_prior"] = prior["prior"]
     return instructions
-
-
-def run_apart(reference: Path, method: str, n_warm: int) -> dict[str, Any]:
-    """Measure in a process of its own."""
-    command = [sys.executable, "-W", "ignore", __file__, str(reference), "--one", method]
-    command += ["--warm", str(n_warm)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1]}
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def main() -> None:
@@ -158,9 +151,10 @@ def main() -> None:
     print("method              wall [s]   CPU [s]     ESS   evaluations   cold [s]   RSS [GB]")
     names = [*arguments.methods, *(["bagpipes"] if arguments.bagpipes else [])]
     for name in names:
-        found = run_apart(arguments.reference, name, arguments.warm)
-        if "error" in found:
-            print(f"{name:18s}  {found['error']}", flush=True)
+        one = (str(arguments.reference), "--one", name, "--warm", str(arguments.warm))
+        found = measure_apart(__file__, *one)
+        if "failure" in found:
+            print(f"{name:18s}  {found['failure']}", flush=True)
             continue
         print(
             f"{name:18s} {found['wall']:9.2f} {found['cpu']:9.1f} {found['ess']:7.0f} "

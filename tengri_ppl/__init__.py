@@ -4,7 +4,7 @@ from numpyro.distributions import LogUniform, Normal, TruncatedNormal, Uniform
 
 from tengri_ppl import inference, models, observation, physics
 from tengri_ppl.citations import cite
-from tengri_ppl.errors import DataError, ParameterError, TengriError
+from tengri_ppl.errors import DataError, MemoryBudgetError, ParameterError, TengriError
 from tengri_ppl.inference.programs import lean, persistent
 from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
@@ -18,10 +18,13 @@ from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
 from tengri_ppl.results.comparison import compare
 from tengri_ppl.results.posterior import Posterior
-from tengri_ppl.runtime.compilation import clear_cache, enable_persistent_cache, enable_x64
+from tengri_ppl.runtime.cache import cache_stats, clear_cache, enable_persistent_cache
 from tengri_ppl.runtime.compilation import drop_programs as gc
+from tengri_ppl.runtime.compilation import enable_x64
+from tengri_ppl.runtime.memory import MemoryMonitor
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.infer import infer
+from tengri_ppl.workflows.plan import plan
 
 __version__ = "0.1.0"
 
@@ -32,6 +35,8 @@ __all__ = [
     "Fixed",
     "GaussianNoise",
     "LogUniform",
+    "MemoryBudgetError",
+    "MemoryMonitor",
     "Normal",
     "Observation",
     "ParameterError",
@@ -46,6 +51,7 @@ __all__ = [
     "ab_flux",
     "ab_flux_error",
     "ab_magnitude",
+    "cache_stats",
     "cite",
     "clear_cache",
     "compare",
@@ -64,4 +70,5 @@ __all__ = [
     "observation",
     "persistent",
     "physics",
+    "plan",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "ParameterError", "TengriError", "suggest"]
+__all__ = ["DataError", "MemoryBudgetError", "ParameterError", "TengriError", "suggest"]
 
 
 class TengriError(Exception):
@@ -18,6 +18,10 @@ class ParameterError(TengriError, ValueError):
 
 class DataError(TengriError, ValueError):
     """A file, a table or an array does not hold what it has to hold."""
+
+
+class MemoryBudgetError(TengriError, MemoryError):
+    """A run needs more memory than it may use."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

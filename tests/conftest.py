@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tengri_ppl as tg
-from tengri_ppl.runtime.compilation import enable_persistent_cache
+from tengri_ppl.runtime.cache import enable_persistent_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_MEMORY_MAPS = 30_000

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import typer
 
-from tengri_ppl.cli.config import read_galaxy
+from tengri_ppl.cli.config import GalaxyConfig, read_galaxy
 from tengri_ppl.errors import DataError
 from tengri_ppl.results.posterior import Posterior
-from tengri_ppl.runtime.compilation import enable_persistent_cache, enable_x64
+from tengri_ppl.runtime.cache import enable_persistent_cache
+from tengri_ppl.runtime.compilation import enable_x64
 from tengri_ppl.runtime.files import replacing
 from tengri_ppl.workflows.fitter import Fitter
 
-__all__ = ["run_fit"]
+__all__ = ["make_fitter", "run_fit"]
 
 
 def run_fit(
-    galaxy: Path, output: Path, method: str | None, seed: int, *, progress: bool, x64: bool
+    galaxy: Path,
+    output: Path,
+    method: str | None,
+    seed: int,
+    *,
+    progress: bool,
+    x64: bool,
+    limits: Mapping[str, Any],
 ) -> int:
-    """Fit the galaxy of a TOML file; return the exit code."""
+    """Fit the galaxy of a TOML file; return the exit code.
+
+    ``limits`` go before those of the file.
+    """
     if x64:
         enable_x64()
     enable_persistent_cache()
@@ -29,15 +41,20 @@ def run_fit(
     _make_folder(output)
     options = dict(config.sampler)
     configured = options.pop("method", "mcmc_nuts")
-    fitter = Fitter(config.build(), config.flux, config.noise, data_mask=config.mask)
+    fitter = make_fitter(config)
     posterior = fitter.run(
-        method or configured, key=jax.random.key(seed), progress=progress, **options
+        method or configured, key=jax.random.key(seed), progress=progress, **{**options, **limits}
     )
     posterior.inference_data.attrs["galaxy"] = config.name
     posterior.save(output / "posterior.nc")
     for name, figure in _figures(posterior).items():
         _save_figure(figure, output / f"{name}.png")
     return _report(config.name, posterior, output)
+
+
+def make_fitter(config: GalaxyConfig) -> Fitter:
+    """Make the fitter of a galaxy."""
+    return Fitter(config.build(), config.flux, config.noise, data_mask=config.mask)
 
 
 def _make_folder(output: Path) -> None:

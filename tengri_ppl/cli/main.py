@@ -24,6 +24,10 @@ app = typer.Typer(
 
 app.add_typer(data.app, name="data")
 
+MaxMemory = Annotated[
+    float | None, typer.Option(help="Memory that the fit may use, in GB = 10^9 bytes")
+]
+
 EXIT_OK, EXIT_NOT_CONVERGED, EXIT_BAD_INPUT = 0, 1, 2
 
 
@@ -39,6 +43,7 @@ def fit(
         str | None, typer.Option(help="Engine; `tengri-ppl methods` lists them")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers")] = 0,
+    max_memory_gb: MaxMemory = None,
     progress: Annotated[bool, typer.Option(help="Show a progress bar")] = True,
     x64: Annotated[bool, typer.Option("--x64", help="Compute in 64 bit")] = False,
 ) -> None:
@@ -51,7 +56,28 @@ def fit(
     """
     from tengri_ppl.cli.fit import run_fit
 
-    raise typer.Exit(run_fit(galaxy, output, method, seed, progress=progress, x64=x64))
+    limits = {} if max_memory_gb is None else {"max_memory_gb": max_memory_gb}
+    code = run_fit(galaxy, output, method, seed, progress=progress, x64=x64, limits=limits)
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    galaxy: Annotated[Path, typer.Argument(help="TOML file; see examples/*.toml")],
+    method: Annotated[
+        str | None, typer.Option(help="Engine; `tengri-ppl methods` lists them")
+    ] = None,
+    max_memory_gb: MaxMemory = None,
+    x64: Annotated[bool, typer.Option("--x64", help="Compute in 64 bit")] = False,
+) -> None:
+    """Say what memory a fit of this file will need, for several chunk sizes.
+
+    With a budget, it says which of them a fit with this budget takes; the exit code is 2 if there
+    is none.
+    """
+    from tengri_ppl.cli.plan import run_plan
+
+    run_plan(galaxy, method, max_memory_gb, x64=x64)
 
 
 @app.command()

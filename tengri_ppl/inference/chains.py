@@ -6,7 +6,6 @@ iterations and returns their records; everything here works on programs and know
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tengri_ppl.errors import ParameterError
+from tengri_ppl.errors import MemoryBudgetError, ParameterError
 from tengri_ppl.inference.convergence import chains_converged
-from tengri_ppl.runtime.threads import map_in_threads
+from tengri_ppl.runtime.memory import release_memory
+from tengri_ppl.runtime.threads import available_cores, map_in_threads
 
 __all__ = [
     "BLOCK",
@@ -38,6 +38,8 @@ Progress = Callable[[str, int, int, int], None]
 Program = Callable[[Any, int], tuple[Any, Any]]
 
 BLOCK = 50
+#: Up to so many chains run in a program each.
+_MAX_LONE_CHAINS = 8
 _FIRST_ROUND = 500
 _ROUND = 250
 
@@ -123,10 +125,10 @@ def run_block(
 
 
 class Chains:
-    """Chains in groups, one thread a group, advanced together block by block.
+    """Chains in groups, advanced together block by block.
 
     On a CPU, chains that are batched into one program wait for the longest trajectory among them
-    and use one core; a program per core does neither.
+    and use one core; groups keep all cores busy.
 
     Parameters
     ----------
@@ -141,19 +143,26 @@ class Chains:
         State of each group; may be replaced between runs.
     n_evaluations : int
         Evaluations of the density or its gradient so far, from the records' ``n_steps``.
+    notes : tuple of str
+        Why sampling ended early, if it did.
     """
 
     def __init__(self, states: Sequence[Any], progress: Progress | None = None) -> None:
         self.states = list(states)
         self.n_evaluations = 0
+        self.notes: tuple[str, ...] = ()
         self._progress = progress
 
     def compile(self, program: Program) -> None:
         """Compile once, by no iterations, what all threads would compile at the same time."""
         program(self.states[0], 0)
+        release_memory()
 
     def advance(self, program: Program, phase: str, start: int, stop: int, total: int) -> Any:
-        """Run the iterations from ``start`` to ``stop``; return their records, (chain, draw)."""
+        """Run the iterations from ``start`` to ``stop``; return their records, (chain, draw).
+
+        Where memory runs short while sampling, what there is by then is returned.
+        """
         blocks, diverged = [], 0
         for done in range(start, stop, BLOCK):
             n = min(BLOCK, stop - done)
@@ -164,7 +173,13 @@ class Chains:
             diverged += int(stats["diverging"].sum())
             self.n_evaluations += int(stats["n_steps"].sum(dtype=np.int64))
             if self._progress is not None:
-                self._progress(phase, done + n, total, diverged)
+                try:
+                    self._progress(phase, done + n, total, diverged)
+                except MemoryBudgetError as error:
+                    if phase != "sample":
+                        raise
+                    self.notes = (str(error),)
+                    break
         return jax.tree.map(lambda *x: np.swapaxes(np.concatenate(x), 0, 1), *blocks)
 
     def _advance_group(self, program: Program, n: int, group: int) -> Any:
@@ -182,7 +197,7 @@ def draw_samples(chains: Chains, program: Program, options: ChainOptions) -> Any
         return chains.advance(program, "sample", 0, options.n_samples, options.n_samples)
     done = min(_FIRST_ROUND, options.max_samples)
     draws = chains.advance(program, "sample", 0, done, done)
-    while done < options.max_samples and not chains_converged(_monitored(draws)):
+    while not chains.notes and done < options.max_samples and not _has_converged(draws):
         stop = min(done + _ROUND, options.max_samples)
         more = chains.advance(program, "sample", done, stop, stop)
         draws = jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), draws, more)
@@ -190,15 +205,20 @@ def draw_samples(chains: Chains, program: Program, options: ChainOptions) -> Any
     return draws
 
 
-def _monitored(draws: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the coordinates and the scalar sites."""
+def _has_converged(draws: Mapping[str, Any]) -> bool:
+    """Judge by the coordinates and the scalar sites."""
     scalars = {name: value for name, value in draws["samples"].items() if value.ndim == 2}
-    return {**draws["x"], **scalars}
+    return chains_converged({**draws["x"], **scalars})
 
 
 def number_of_groups(n: int) -> int:
-    """Return the number of groups of equal size that keeps the cores busy with n chains."""
+    """Return the number of groups of equal size in which n chains run fastest.
+
+    On a CPU a program for a handful of chains is no faster than one program after the other for
+    each, and its chains would wait for each other; many chains share their programs' overhead.
+    """
     if jax.default_backend() != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(k for k in range(1, min(cores or 1, n) + 1) if n % k == 0)
+    if n <= _MAX_LONE_CHAINS:
+        return n
+    return max(k for k in range(1, min(available_cores(), n) + 1) if n % k == 0)

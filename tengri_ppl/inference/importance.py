@@ -30,6 +30,7 @@ from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.walkers import walk
 from tengri_ppl.inference.weighted import Record, WeightedDraws, mixture_density
+from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
@@ -86,7 +87,7 @@ def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
         Where to search from.
     """
     modes = find_modes(flat, start, max_steps=_SEARCH_STEPS)
-    return _at_modes(modes.x, modes.log_density, curvature(flat, modes.x))
+    return _at_modes(modes.x, modes.log_density, curvature(flat, modes.x, exact=False))
 
 
 @jax.jit
@@ -192,7 +193,9 @@ def _learnt(
     n_kept = min(_N_KEPT, options.n_walk)
     path = walk(flat, key_walk, x[index], options.n_walk, n_kept)
     n_learning = options.n_batch + _N_WALKERS * options.n_walk
-    return _fitted(proposal, key_fit, path), n_learning
+    fitted = _fitted(proposal, key_fit, path)
+    release_memory()
+    return fitted, n_learning
 
 
 def _parts(x: Array) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from tengri_ppl.inference.result import InferenceResult
 
@@ -38,6 +38,9 @@ class Method:
     marginal : bool
         Whether it serves on a likelihood from which linear parameters have been integrated out.
         Not if it needs residuals, or seeks the best values of all parameters.
+    points_option : str, optional
+        Name of the option that says how many points it updates at a time, of an engine that has
+        an option ``chunk_size`` and a function :attr:`program_bytes` of its own.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Method:
     exact: bool = True
     coordinates: Literal["sampling", "standard"] = "sampling"
     marginal: bool = True
+    points_option: str | None = None
 
     @property
     def options(self) -> type:
@@ -61,6 +65,12 @@ class Method:
     def run(self) -> Callable[..., InferenceResult]:
         """``run(target, key, options, start=..., progress=...)`` -> :class:`InferenceResult`."""
         found: Callable[..., InferenceResult] = getattr(self._load(), self.function)
+        return found
+
+    @property
+    def program_bytes(self) -> Callable[[Any, Any, int], int]:
+        """``program_bytes(flat, options, chunk_size)``: memory of its largest program [bytes]."""
+        found: Callable[[Any, Any, int], int] = self._load().program_bytes
         return found
 
     def _load(self) -> ModuleType:

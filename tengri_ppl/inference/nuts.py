@@ -190,6 +190,7 @@ def run_nuts(
         settings=asdict(options),
         wall_time_s=time.perf_counter() - begin,
         diagnostics={"n_evaluations": float(chains.n_evaluations)},
+        notes=chains.notes,
     )
 
 

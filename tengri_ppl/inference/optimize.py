@@ -12,6 +12,7 @@ from jax import Array
 
 from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["Modes", "find_modes"]
 
@@ -90,6 +91,7 @@ def find_modes(
         Gradient norm at which a search ends.
     """
     modes = _search(flat.target.model, flat.layout, max_steps, start, tolerance, *flat.arguments)
+    release_memory()
     order = jnp.argsort(-modes.log_density)
     return Modes(*(field[order] for field in modes))
 

@@ -13,10 +13,17 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import Unit
 
+from tengri_ppl.inference.chunked import in_chunks
 from tengri_ppl.inference.target import Model, Target, site_values
 from tengri_ppl.runtime.chunks import CHUNK, map_draws
 
-__all__ = ["evaluate_data", "observed_values", "prior_draws", "site_dimensions"]
+__all__ = [
+    "evaluate_data",
+    "observed_size",
+    "observed_values",
+    "prior_draws",
+    "site_dimensions",
+]
 
 Trace = dict[str, Any]
 
@@ -43,7 +50,8 @@ def _evaluate_chunk(
     latent: dict[str, Array],
     key: Array,
 ) -> dict[str, dict[str, Array]]:
-    def one(latent: dict[str, Array], key: Array) -> dict[str, dict[str, Array]]:
+    def one(latent: dict[str, Array], key: Array, arguments: Any) -> dict[str, dict[str, Array]]:
+        args, kwargs = arguments
         trace = _traced(model, args, kwargs, latent)
         sites = {name: site for name, site in trace.items() if _is_data(site)}
         subkeys = dict(zip(sites, jax.random.split(key, max(1, len(sites))), strict=False))
@@ -52,7 +60,8 @@ def _evaluate_chunk(
             "predictive": {n: s["fn"].sample(subkeys[n]) for n, s in sites.items()},
         }
 
-    return jax.vmap(one)(latent, jax.random.split(key, CHUNK))
+    keys = jax.random.split(key, CHUNK)
+    return jax.vmap(in_chunks(model, one), (0, 0, None))(latent, keys, (args, kwargs))
 
 
 def evaluate_data(
@@ -96,12 +105,14 @@ def prior_draws(target: Target, key: Array, n: int = CHUNK) -> dict[str, np.ndar
 def _prior_batch(
     model: Model, n: int, key: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Array]:
-    def one(key: Array) -> dict[str, Array]:
+    def one(key: Array, arguments: Any) -> dict[str, Array]:
+        args, kwargs = arguments
         with handlers.seed(rng_seed=key):
             trace = handlers.trace(model).get_trace(*args, **kwargs)
         return {n: site["value"] for n, site in trace.items() if _is_parameter(site)}
 
-    return jax.vmap(one)(jax.random.split(key, n))
+    keys = jax.random.split(key, n)
+    return jax.vmap(in_chunks(model, one), (0, None))(keys, (args, kwargs))
 
 
 def _is_parameter(site: Mapping[str, Any]) -> bool:
@@ -118,6 +129,11 @@ def _abstract_trace(target: Target) -> Trace:
 
     jax.eval_shape(run, target.args, dict(target.kwargs))
     return kept
+
+
+def observed_size(target: Target) -> int:
+    """Return the number of observed values of the model, those of factors left out."""
+    return sum(int(np.size(s["value"])) for s in _abstract_trace(target).values() if _is_data(s))
 
 
 def observed_values(target: Target) -> dict[str, np.ndarray]:

@@ -67,6 +67,7 @@ _METHODS = (
         aliases=("evidence",),
         citations=("Skilling2006", "Yallup2026", "Cabezas2024"),
         coordinates="standard",
+        points_option="num_delete",
     ),
     *MARKOV_CHAINS,
     *APPROXIMATE,

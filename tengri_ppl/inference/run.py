@@ -18,6 +18,7 @@ from tengri_ppl.inference.registry import get_method, make_options
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_from_draws
 from tengri_ppl.inference.target import Target
+from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["run_method", "start_from_samples"]
 
@@ -65,7 +66,9 @@ def run_method(
     settings = make_options(engine, dict(options or {}))
     make_room((engine.name, signature(target)), drop=is_lean() if lean is None else lean)
     start = None if init is None else start_from_samples(FlatTarget(target), init)
-    return engine.run(target, key, settings, start=start, progress=progress)
+    result = engine.run(target, key, settings, start=start, progress=progress)
+    release_memory()
+    return result
 
 
 def start_from_samples(flat: FlatTarget, samples: Mapping[str, np.ndarray]) -> Start:

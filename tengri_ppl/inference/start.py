@@ -85,7 +85,7 @@ def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Star
         Searches.
     """
     modes = find_modes(flat, flat.flatten(flat.target.initial(key, n_modes)))
-    factor = curvature(flat, modes.x).factor
+    factor = curvature(flat, modes.x, exact=False).factor
     share = modes.log_density + log_volume(factor)
     best = jnp.argmax(share)
     matters = share > share[best] + jnp.log(_LEAST_SHARE)

@@ -20,10 +20,14 @@ from numpyro.distributions import ImproperUniform, biject_to
 from numpyro.infer import init_to_uniform
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.chunked import differentiable_in_chunks, in_chunks
+from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["Site", "Target", "log_parts", "potential", "prior_draw", "site_values"]
 
 Model = Callable[..., Any]
+#: Positional and keyword arguments of a model.
+_Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 _CANDIDATES = 64
 
 
@@ -63,6 +67,17 @@ def log_parts(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], z: Mapping[str, Array]
 ) -> tuple[Array, Array]:
     """Return (log-prior with Jacobian, log-likelihood) of a model at unconstrained z."""
+
+    def parts(z: Mapping[str, Array], arguments: _Arguments) -> tuple[Array, Array]:
+        return _log_parts(model, *arguments, z)
+
+    both: tuple[Array, Array] = differentiable_in_chunks(model, parts)(z, (args, kwargs))
+    return both
+
+
+def _log_parts(
+    model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], z: Mapping[str, Array]
+) -> tuple[Array, Array]:
     trace, prior = _trace(model, args, kwargs, z)
     likelihood = jnp.zeros(())
     for site in trace.values():
@@ -88,12 +103,17 @@ def site_values(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], z: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Return the constrained latent sites and the deterministic ones at unconstrained z."""
-    trace, _ = _trace(model, args, kwargs, z)
-    return {
-        name: site["value"]
-        for name, site in trace.items()
-        if site["type"] == "deterministic" or name in z
-    }
+
+    def values(z: Mapping[str, Array], arguments: _Arguments) -> dict[str, Array]:
+        trace, _ = _trace(model, *arguments, z)
+        return {
+            name: site["value"]
+            for name, site in trace.items()
+            if site["type"] == "deterministic" or name in z
+        }
+
+    found: dict[str, Array] = in_chunks(model, values)(z, (args, kwargs))
+    return found
 
 
 @dataclass(frozen=True)
@@ -165,6 +185,7 @@ class Target:
             If the posterior density is zero or NaN at every draw for a start point.
         """
         z, energy = _best_of_prior(self.model, key, n, self.args, dict(self.kwargs))
+        release_memory()
         if not bool(jnp.all(jnp.isfinite(energy))):
             raise ParameterError(
                 f"no start point found: the log-density is NaN or -inf at all {_CANDIDATES} prior "

@@ -17,6 +17,7 @@ from jax import Array
 
 from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["walk"]
@@ -56,6 +57,7 @@ def walk(flat: FlatTarget, key: Array, x: Array, n_steps: int, n_kept: int) -> A
         return _walk(*fixed, n, keys[group], groups[group], *flat.arguments)
 
     move(0, 0)  # compiles
+    release_memory()
     paths = map_in_threads(move, range(_N_GROUPS))
     return jnp.concatenate([path.reshape(-1, x.shape[1]) for path in paths])
 

@@ -225,6 +225,7 @@ def run_whitened(
         settings=asdict(options),
         wall_time_s=time.perf_counter() - begin,
         diagnostics={"n_evaluations": float(chains.n_evaluations)},
+        notes=chains.notes,
     )
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["progress_bar"]
+from tengri_ppl.runtime.memory import MemoryMonitor, Report
 
-Report = Callable[[str, int, int, int], None]
+__all__ = ["progress_bar", "progress_report"]
+
+
+@contextmanager
+def progress_report(title: str, show: bool, max_memory_gb: float | None) -> Iterator[Report | None]:
+    """Yield what engines call after every block: a progress bar, a watch on memory, or both.
+
+    Yields None where neither is wanted.
+    """
+    with progress_bar(title, enabled=show) as report:
+        if max_memory_gb is None:
+            yield report
+        else:
+            yield MemoryMonitor(max_memory_gb).watched(report, title)
 
 
 @contextmanager

@@ -9,10 +9,19 @@ import jax
 import numpy as np
 from jax import Array
 
-__all__ = ["CHUNK", "map_draws"]
+__all__ = ["CHUNK", "largest_divisor", "map_draws"]
 
 #: Draws per evaluation.
 CHUNK = 500
+
+
+def largest_divisor(n: int, at_most: int | None = None) -> int:
+    """Return the largest divisor of ``n`` that is not above a limit.
+
+    Chunks of that size leave no remainder, which would be compiled as a second program.
+    """
+    limit = n if at_most is None else min(n, at_most)
+    return next(k for k in range(limit, 0, -1) if n % k == 0)
 
 
 def map_draws(

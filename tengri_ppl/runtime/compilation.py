@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -15,14 +14,12 @@ from tengri_ppl.runtime.memory import release_memory
 
 __all__ = [
     "CompilationCount",
-    "clear_cache",
+    "compiled_bytes",
     "count_compilations",
     "drop_programs",
-    "enable_persistent_cache",
     "enable_x64",
 ]
 
-_CACHE_VARIABLE = "TENGRI_PPL_JAX_CACHE_DIR"
 _COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
 
 
@@ -34,52 +31,6 @@ def enable_x64(enable: bool = True) -> None:
     jax.config.update("jax_enable_x64", enable)
 
 
-def enable_persistent_cache(directory: str | Path | None = None) -> Path:
-    """Keep compiled programs on disk, so that a later process need not compile them.
-
-    Parameters
-    ----------
-    directory : str or Path, optional
-        By default the environment variable ``TENGRI_PPL_JAX_CACHE_DIR``, or
-        ``~/.cache/tengri_ppl/jax``.
-
-    Returns
-    -------
-    Path
-        The directory.
-    """
-    path = _cache_directory(directory)
-    path.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    return path
-
-
-def _cache_directory(directory: str | Path | None) -> Path:
-    default = os.environ.get(_CACHE_VARIABLE) or Path.home() / ".cache" / "tengri_ppl" / "jax"
-    return Path(directory or default).expanduser()
-
-
-def clear_cache(directory: str | Path | None = None) -> int:
-    """Delete the compiled programs on disk, for example those of an earlier version of JAX.
-
-    Parameters
-    ----------
-    directory : str or Path, optional
-        As in :func:`enable_persistent_cache`. Other files in it stay.
-
-    Returns
-    -------
-    int
-        Number of programs that were deleted.
-    """
-    programs = list(_cache_directory(directory).glob("jit*-cache"))
-    for path in programs:
-        path.unlink(missing_ok=True)
-        path.with_name(path.name.removesuffix("-cache") + "-atime").unlink(missing_ok=True)
-    return len(programs)
-
-
 def drop_programs() -> None:
     """Drop all compiled programs from memory, the forward models' as well: ``tg.gc()``.
 
@@ -89,6 +40,13 @@ def drop_programs() -> None:
     jax.clear_caches()
     gc.collect()
     release_memory()
+
+
+def compiled_bytes(lowered: jax.stages.Lowered) -> int:
+    """Compile a program; return the bytes of its temporary arrays and of its results."""
+    memory: Any = lowered.compile().memory_analysis()
+    release_memory()
+    return int(memory.temp_size_in_bytes + memory.output_size_in_bytes)
 
 
 @dataclass

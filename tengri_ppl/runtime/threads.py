@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -9,14 +10,21 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-__all__ = ["map_in_threads"]
+__all__ = ["available_cores", "map_in_threads"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def map_in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """Call a function on every item, each in a thread of its own.
+    """Call a function on every item, in as many threads as there are cores.
 
     What the function runs should have been compiled before: threads that find nothing compiled
     would all compile the same.
@@ -26,7 +34,7 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item])
     function : callable
         Item -> result.
     items : sequence
-        A few items.
+        Items; a thread that is done with one takes the next.
 
     Returns
     -------
@@ -40,5 +48,5 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item])
         with jax.enable_x64(x64):
             return jax.block_until_ready(function(item))
 
-    with ThreadPoolExecutor(len(items)) as pool:
+    with ThreadPoolExecutor(min(len(items), available_cores())) as pool:
         return list(pool.map(call, items))

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.method import Method
+from tengri_ppl.inference.plan import PLANNED_SIZES, MemoryPlan, plan_memory, within_budget
 from tengri_ppl.inference.registry import get_method
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.run import run_method
@@ -33,7 +34,7 @@ from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, clean_photometry
 from tengri_ppl.results.inference_data import build_inference_data
 from tengri_ppl.results.posterior import Posterior
-from tengri_ppl.results.progress import progress_bar
+from tengri_ppl.results.progress import progress_report
 from tengri_ppl.runtime.chunks import map_draws
 from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
 from tengri_ppl.workflows.precompile import (
@@ -185,6 +186,7 @@ class Fitter:
         *,
         init_from: Posterior | None = None,
         lean: bool | None = None,
+        max_memory_gb: float | None = None,
         progress: bool = False,
         verbose: bool = False,
         **options: Any,
@@ -203,6 +205,8 @@ class Fitter:
             Drop the compiled programs of other engines and models first, so that memory holds
             those of one engine at a time. True by default, except inside
             :func:`tengri_ppl.persistent`.
+        max_memory_gb : float, optional
+            Memory that this process may use [GB]; see :func:`tengri_ppl.infer`.
         progress : bool
             Show a progress bar on standard error.
         verbose : bool
@@ -215,12 +219,14 @@ class Fitter:
         ------
         ParameterError
             If the method or an option is unknown, or the density is nowhere finite.
+        MemoryBudgetError
+            If ``max_memory_gb`` is too little.
         RuntimeError
             If compilation in the background (``compile_modes``) failed.
         """
         self._wait()
         key = jax.random.key(42) if key is None else key
-        posterior = self._run(method, key, init_from, lean, progress, **options)
+        posterior = self._run(method, key, init_from, lean, max_memory_gb, progress, **options)
         if verbose:
             print(posterior.convergence().message)
         return posterior
@@ -231,6 +237,7 @@ class Fitter:
         key: Array,
         init_from: Posterior | None = None,
         lean: bool | None = None,
+        max_memory_gb: float | None = None,
         progress: bool = False,
         **options: Any,
     ) -> Posterior:
@@ -238,9 +245,9 @@ class Fitter:
         key_run, key_amplitude, key_predict = jax.random.split(key, 3)
         engine = get_method(method)
         marginal = self._marginalizes(engine)
-        target = Target(_MODELS[engine.coordinates, marginal], self._problem)
+        target, options = within_budget(self._target(engine), method, options, max_memory_gb)
         init = None if init_from is None else self._start_values(init_from)
-        with progress_bar(engine.name, enabled=progress) as report:
+        with progress_report(engine.name, progress, max_memory_gb) as report:
             result = run_method(
                 target, method, key_run, init=init, progress=report, lean=lean, options=options
             )
@@ -262,6 +269,24 @@ class Fitter:
     def _problem(self) -> tuple[SEDModel, GaussianNoise, Array]:
         """Arguments of the model functions."""
         return self.model, self.noise, self.data
+
+    def _target(self, engine: Method) -> Target:
+        """Return the posterior in the coordinates that an engine likes best."""
+        return Target(_MODELS[engine.coordinates, self._marginalizes(engine)], self._problem)
+
+    def plan(
+        self,
+        method: str = "mcmc_nuts",
+        *,
+        max_memory_gb: float | None = None,
+        chunk_sizes: Sequence[int] = PLANNED_SIZES,
+        **options: Any,
+    ) -> MemoryPlan:
+        """Say what memory a run would need; see :func:`tengri_ppl.plan`."""
+        target = self._target(get_method(method))
+        return plan_memory(
+            target, method, options, max_memory_gb=max_memory_gb, chunk_sizes=chunk_sizes
+        )
 
     def _marginalizes(self, engine: Method) -> bool:
         """Whether an engine samples without the amplitude, which is drawn afterwards."""

@@ -11,15 +11,16 @@ import jax
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.plan import within_budget
 from tengri_ppl.inference.registry import get_method
 from tengri_ppl.inference.run import run_method
 from tengri_ppl.inference.target import Target
 from tengri_ppl.results.model_data import build_model_data
 from tengri_ppl.results.posterior import Posterior
-from tengri_ppl.results.progress import progress_bar
+from tengri_ppl.results.progress import progress_report
 from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
 
-__all__ = ["infer"]
+__all__ = ["checked_arguments", "infer"]
 
 
 def infer(
@@ -32,6 +33,7 @@ def infer(
     init_from: Posterior | None = None,
     coords: Mapping[str, Any] | None = None,
     lean: bool | None = None,
+    max_memory_gb: float | None = None,
     progress: bool = False,
     **options: Any,
 ) -> Posterior:
@@ -55,6 +57,10 @@ def infer(
     lean : bool, optional
         Drop the compiled programs of other engines and models first, so that memory holds those
         of one engine at a time. True by default, except inside :func:`tengri_ppl.persistent`.
+    max_memory_gb : float, optional
+        Memory that this process, or each device, may use [GB]. As many points are evaluated at a
+        time as fit into four fifths of it; the run warns at 85 %, and is stopped at 95 %, after
+        which chains and nested sampling return what they have.
     progress : bool
         Show a progress bar on standard error.
     **options
@@ -69,6 +75,8 @@ def infer(
     ------
     ParameterError
         If the method, an option or a site of the model can't be treated; it says what to do.
+    MemoryBudgetError
+        If ``max_memory_gb`` is too little.
 
     Examples
     --------
@@ -81,9 +89,10 @@ def infer(
     begin = time.perf_counter()
     key = jax.random.key(42) if key is None else key
     key_run, key_data = jax.random.split(key)
-    target = Target(model, *_arguments(args, kwargs))
+    target = Target(model, *checked_arguments(args, kwargs))
+    target, options = within_budget(target, method, options, max_memory_gb)
     init = None if init_from is None else init_from.start_values
-    with progress_bar(get_method(method).name, enabled=progress) as report:
+    with progress_report(get_method(method).name, progress, max_memory_gb) as report:
         result = run_method(
             target, method, key_run, init=init, progress=report, lean=lean, options=options
         )
@@ -95,8 +104,8 @@ def infer(
     return Posterior(idata, rerun=again)
 
 
-def _arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Check that the model's arguments are where they belong."""
+def checked_arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a model's arguments if they are where they belong."""
     if not isinstance(args, tuple | list):
         raise ParameterError(
             f"args is a {type(args).__name__}; expected a tuple of the model's positional "

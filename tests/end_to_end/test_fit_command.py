@@ -80,6 +80,18 @@ def test_bad_input_is_one_line_and_exits_with_2(run, arguments, text, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_plan_says_what_memory_is_needed_and_a_budget_is_refused_if_too_small(run):
+    done = run("plan", "galaxy.toml", "--max-memory-gb", "8")
+    assert done.returncode == 0, done.stderr
+    assert "limit 8.0000 GB, in which it fits whole" in done.stdout
+    assert "gradients" in done.stdout and "chunk_size" in done.stdout
+    text = EASY + "\n[sampler]\nmax_memory_gb = 0.1\n"
+    refused = run("fit", "galaxy.toml", "-o", "out", "--no-progress", text=text)
+    assert refused.returncode == 2
+    assert "GB even with one point at a time" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
 def test_help_teaches(run):
     done = run("fit", "--help")
     assert done.returncode == 0

@@ -1,28 +1,83 @@
-"""Memory that is freed goes back to the operating system."""
+"""Memory of this process: counted, given back when freed, and watched."""
 
+import logging
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
+from tengri_ppl.errors import MemoryBudgetError, ParameterError
+from tengri_ppl.runtime.memory import (
+    GIGABYTE,
+    MemoryMonitor,
+    peak_rss_bytes,
+    release_memory,
+    rss_bytes,
+)
 
 PIECE, N_PIECES = 2_000, 50_000
 
 
-def resident_bytes():
-    """Resident set size of this process now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+ALLOCATE = """
+import numpy as np
+from tengri_ppl.runtime.memory import peak_rss_bytes, rss_bytes
+before = rss_bytes()
+held = np.ones(50_000_000, dtype=np.uint8)
+print(before, rss_bytes(), peak_rss_bytes())
+"""
+
+
+def test_resident_memory_follows_what_is_allocated():
+    """In a process of its own: the memory that earlier tests freed would be used again."""
+    command = [sys.executable, "-c", ALLOCATE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    before, after, peak = (int(word) for word in done.stdout.split())
+    assert after - before > 0.8 * 50_000_000
+    assert peak >= after - 1e6
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, and is about glibc")
 def test_small_pieces_are_given_back():
     pieces = [bytearray(b"x" * PIECE) for _ in range(N_PIECES)]
     keep = pieces[-1]
-    full = resident_bytes()
+    full = rss_bytes()
     del pieces
     release_memory()
     assert len(keep) == PIECE
-    assert full - resident_bytes() > 0.5 * PIECE * N_PIECES
+    assert full - rss_bytes() > 0.5 * PIECE * N_PIECES
     assert peak_rss_bytes() > 0.9 * full
+
+
+def test_it_warns_once_and_stops(caplog):
+    used = rss_bytes() / GIGABYTE
+    with caplog.at_level(logging.WARNING, logger="tengri_ppl.memory"):
+        MemoryMonitor(2.0 * used).check_memory_limit()
+        assert not caplog.records
+        nearly = MemoryMonitor(used / 0.9)
+        nearly.check_memory_limit("a fit")
+        nearly.check_memory_limit("a fit")
+    assert [record.getMessage()[:10] for record in caplog.records] == ["a fit uses"]
+    with pytest.raises(MemoryBudgetError, match=r"a fit was stopped, with .* GB in use"):
+        MemoryMonitor(used / 1.2).check_memory_limit("a fit")
+
+
+def test_statistics_are_logged_in_gigabytes(caplog):
+    monitor = MemoryMonitor(10.0)
+    stats = monitor.stats()
+    assert stats["limit_gb"] == 10.0
+    assert stats["used_share"] == pytest.approx(stats["rss_gb"] / 10.0, rel=0.1)
+    with caplog.at_level(logging.INFO, logger="tengri_ppl.memory"):
+        monitor.log_memory_stats("before the fit")
+    assert caplog.records[0].getMessage().startswith("before the fit: rss_gb ")
+
+
+def test_a_watched_report_is_still_called():
+    seen = []
+    MemoryMonitor(1000.0).watched(lambda *x: seen.append(x), "a fit")("sample", 1, 2, 0)
+    MemoryMonitor(1000.0).watched(None, "a fit")("sample", 1, 2, 0)
+    assert seen == [("sample", 1, 2, 0)]
+
+
+def test_a_limit_must_be_positive():
+    with pytest.raises(ParameterError, match="max_memory_gb=0"):
+        MemoryMonitor(0)

@@ -101,7 +101,7 @@ def advance(
         index, _ = delete_fn(block.state, settings.num_delete)
         state, info = kernel(jax.random.fold_in(key, first + n), block.state)
         slices = info.update_info
-        evaluations = 2 + slices.num_expansions + slices.num_shrink
+        evaluations = slices.num_expansions + slices.num_shrink
         insertion = insertion_ranks(before, index, state.particles.loglikelihood[index])
         return Block(
             state,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,21 @@ from blackjax.ns.adaptive import AdaptiveNSState
 from blackjax.ns.base import StateWithLogLikelihood
 from jax import Array
 
-from tengri_ppl.errors import ParameterError
+from tengri_ppl.errors import MemoryBudgetError, ParameterError
 from tengri_ppl.inference.approximation import check_positive
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.nested.checkpoint import Checkpoint, identity
 from tengri_ppl.inference.nested.dead import Evidence, insertion_p_value, weigh
-from tengri_ppl.inference.nested.kernel import Settings, chunk, first_state
+from tengri_ppl.inference.nested.kernel import Settings, first_state
 from tengri_ppl.inference.nested.loop import advance, is_finished
 from tengri_ppl.inference.nested.record import Record
 from tengri_ppl.inference.pareto import effective_draws, resample
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
+from tengri_ppl.runtime.chunks import largest_divisor
 
-__all__ = ["NSSOptions", "run_nss"]
+__all__ = ["NSSOptions", "run_nss", "settings_of", "shares"]
 
 _FEWEST_SLICES = 25
 
@@ -52,8 +53,13 @@ class NSSOptions:
         Rounded down to a divisor of ``num_delete`` (of ``num_live`` for the first ones).
     live_fraction : float
         Sampling ends when the live points hold less than this share of the evidence.
-    max_steps, max_shrinkage : int
-        Limits of a slice: steps out, and points tried inside.
+    width : float
+        Width of a slice's first interval, in standard deviations of the live points along it.
+    max_steps : int
+        Steps by which the interval may be widened at most. None are needed for exact draws, and
+        without any a slice takes half as many likelihoods.
+    max_shrinkage : int
+        Points tried in a slice at most.
     max_evaluations : int, optional
         Sampling ends with the first block of steps after so many likelihoods.
     max_seconds : float, optional
@@ -70,7 +76,8 @@ class NSSOptions:
     num_inner_steps: float = 4.0
     chunk_size: int | None = None
     live_fraction: float = 0.01
-    max_steps: int = 10
+    width: float = 4.0
+    max_steps: int = 0
     max_shrinkage: int = 100
     max_evaluations: int | None = None
     max_seconds: float | None = None
@@ -79,7 +86,10 @@ class NSSOptions:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_positive(self, *(name for name in asdict(self) if name != "checkpoint"))
+        positive = (name for name in asdict(self) if name not in ("checkpoint", "max_steps"))
+        check_positive(self, *positive)
+        if self.max_steps < 0:
+            raise ParameterError(f"max_steps={self.max_steps}: expected 0 or more")
         if self.num_delete >= self.num_live:
             raise ParameterError(
                 f"num_delete={self.num_delete}: expected fewer than num_live={self.num_live}; "
@@ -87,6 +97,24 @@ class NSSOptions:
             )
         if not self.live_fraction < 1.0:
             raise ParameterError(f"live_fraction={self.live_fraction}: expected less than 1")
+
+
+def shares(n: int, chunk_size: int | None) -> tuple[int, int]:
+    """Return the number of devices that share n points, and how many each takes at a time."""
+    n_devices = largest_divisor(n, jax.local_device_count())
+    return n_devices, largest_divisor(n // n_devices, chunk_size)
+
+
+def settings_of(options: NSSOptions, dimension: int) -> Settings:
+    """Return what the program of the steps is compiled for."""
+    return Settings(
+        options.num_delete,
+        max(_FEWEST_SLICES, round(options.num_inner_steps * dimension)),
+        *shares(options.num_delete, options.chunk_size),
+        options.width,
+        options.max_steps,
+        options.max_shrinkage,
+    )
 
 
 def run_nss(
@@ -138,8 +166,9 @@ def run_nss(
         checkpoint = Checkpoint(options.checkpoint, options.every, identity(flat, key, options))
         state, record = checkpoint.resume(state) or (state, record)
     steps = _Steps(flat, options, key_run, begin, checkpoint, progress)
-    state, finished = steps.run(state, record)
-    return _result(steps, state, record, finished, *keys)
+    state, finished, note = steps.run(state, record)
+    result = _result(steps, state, record, finished, *keys)
+    return replace(result, notes=(note,)) if note else result
 
 
 def _first_points(
@@ -147,8 +176,8 @@ def _first_points(
 ) -> tuple[AdaptiveNSState, Record]:
     """Draw the live points from the prior."""
     x = flat.prior(key, options.num_live)
-    size = chunk(options.num_live, options.chunk_size)
-    state = first_state(flat.target.model, flat.layout, size, x, *flat.arguments)
+    n_devices, size = shares(options.num_live, options.chunk_size)
+    state = first_state(flat.target.model, flat.layout, n_devices, size, x, *flat.arguments)
     _check_likelihood(state.particles.loglikelihood)
     return state, Record(n_evaluations=options.num_live)
 
@@ -167,9 +196,10 @@ def _result(
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_weigh)))
     evidence = weigh(points.loglikelihood_birth, points.loglikelihood, rng)
     index = resample(key_draw, evidence.log_weight, options.n_samples)
-    size = chunk(options.num_live, options.chunk_size)
+    size = largest_divisor(options.num_live, options.chunk_size)
     values = _values(steps.flat, points.position, size)
-    diagnostics = _diagnostics(evidence, record, points, steps.num_inner_steps)
+    slices = settings_of(options, steps.flat.dimension).num_inner_steps
+    diagnostics = _diagnostics(evidence, record, points, slices)
     return InferenceResult(
         method="nss",
         samples={name: value[index][None] for name, value in values.items()},
@@ -214,15 +244,10 @@ class _Steps:
     checkpoint: Checkpoint | None
     progress: Any
 
-    @property
-    def num_inner_steps(self) -> int:
-        """Slices per new point."""
-        slices = round(self.options.num_inner_steps * self.flat.dimension)
-        return max(_FEWEST_SLICES, slices)
-
-    def run(self, state: AdaptiveNSState, record: Record) -> tuple[AdaptiveNSState, bool]:
-        """Advance; return the last state, and whether it is the end."""
+    def run(self, state: AdaptiveNSState, record: Record) -> tuple[AdaptiveNSState, bool, str]:
+        """Advance; return the last state, whether it is the end, and why not."""
         options, fraction = self.options, jnp.asarray(self.options.live_fraction)
+        note = ""
         while True:
             finished = bool(is_finished(state, options.num_delete, fraction))
             if finished or self._is_over(record):
@@ -230,11 +255,28 @@ class _Steps:
             state = self._block(state, record, fraction)
             if self.checkpoint is not None:
                 self.checkpoint.save_if_due(state, record)
-            if self.progress is not None:
-                self.progress("per cent", _per_cent(state, options.live_fraction), 100, 0)
+            note = self._report(state, record)
+            if note:
+                break
         if self.checkpoint is not None:
             self.checkpoint.save(state, record)
-        return state, finished
+        return state, finished, note
+
+    def _report(self, state: AdaptiveNSState, record: Record) -> str:
+        """Call back with how it goes; return why sampling has to end now, if it has to."""
+        if self.progress is None:
+            return ""
+        share = _live_fraction(state)
+        how = (
+            f"ln Z {_log_evidence(state):.2f}, live {share:.1%}, {record.n_evaluations} "
+            f"evaluations, insertion p {insertion_p_value(record.ranks()):.2f}"
+        )
+        done = min(1.0, np.log(share) / np.log(self.options.live_fraction))
+        try:
+            self.progress(how, int(100 * done), 100, 0)
+        except MemoryBudgetError as error:
+            return str(error)
+        return ""
 
     def _is_over(self, record: Record) -> bool:
         seconds = time.perf_counter() - self.begin
@@ -244,14 +286,7 @@ class _Steps:
 
     def _block(self, state: AdaptiveNSState, record: Record, fraction: Array) -> AdaptiveNSState:
         options, flat = self.options, self.flat
-        settings = Settings(
-            options.num_delete,
-            self.num_inner_steps,
-            chunk(options.num_delete, options.chunk_size),
-            options.max_steps,
-            options.max_shrinkage,
-        )
-        static = (flat.target.model, flat.layout, settings)
+        static = (flat.target.model, flat.layout, settings_of(options, flat.dimension))
         first = jnp.asarray(record.n_steps)
         block = advance(*static, state, self.key, first, fraction, *flat.arguments)
         record.add(block)
@@ -259,15 +294,14 @@ class _Steps:
         return block.state
 
 
+def _log_evidence(state: AdaptiveNSState) -> float:
+    """Evidence of dead and live points so far."""
+    return float(np.logaddexp(state.integrator.logZ_live, state.integrator.logZ))
+
+
 def _live_fraction(state: AdaptiveNSState) -> float:
     """Share of the evidence in the live points."""
-    live, dead = (float(x) for x in (state.integrator.logZ_live, state.integrator.logZ))
-    return float(np.exp(live - np.logaddexp(live, dead)))
-
-
-def _per_cent(state: AdaptiveNSState, live_fraction: float) -> int:
-    """How far the logarithm of the live points' share has come down."""
-    return int(100.0 * min(1.0, np.log(_live_fraction(state)) / np.log(live_fraction)))
+    return float(np.exp(float(state.integrator.logZ_live) - _log_evidence(state)))
 
 
 def _check_likelihood(log_likelihood: Array) -> None:
