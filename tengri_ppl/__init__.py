@@ -9,6 +9,13 @@ from tengri_ppl.inference.programs import lean, persistent
 from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
 from tengri_ppl.models.parameters import Fixed, Parameters
+from tengri_ppl.models.population import Calibration, Population, population_model
+from tengri_ppl.models.relations import (
+    MultivariateNormalPopulation,
+    NormalPopulation,
+    ScalingRelation,
+    Shared,
+)
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.filter_library import list_filters, load_filter
 from tengri_ppl.observation.filters import Filter
@@ -17,6 +24,7 @@ from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
 from tengri_ppl.results.comparison import compare
+from tengri_ppl.results.population import PopulationPosterior
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.cache import cache_stats, clear_cache, enable_persistent_cache
 from tengri_ppl.runtime.compilation import drop_programs as gc
@@ -25,10 +33,12 @@ from tengri_ppl.runtime.memory import MemoryMonitor
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.infer import infer
 from tengri_ppl.workflows.plan import plan
+from tengri_ppl.workflows.population import PopulationFitter
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
     "DataError",
     "Filter",
     "Fitter",
@@ -37,14 +47,21 @@ __all__ = [
     "LogUniform",
     "MemoryBudgetError",
     "MemoryMonitor",
+    "MultivariateNormalPopulation",
     "Normal",
+    "NormalPopulation",
     "Observation",
     "ParameterError",
     "Parameters",
     "Photometry",
+    "Population",
+    "PopulationFitter",
+    "PopulationPosterior",
     "Posterior",
     "SEDModel",
     "SSPData",
+    "ScalingRelation",
+    "Shared",
     "TengriError",
     "TruncatedNormal",
     "Uniform",
@@ -71,4 +88,5 @@ __all__ = [
     "persistent",
     "physics",
     "plan",
+    "population_model",
 ]

@@ -8,21 +8,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
 from tengri_ppl.inference.flat import Layout
 from tengri_ppl.inference.standard import whitened_prediction
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.chunks import largest_divisor
 
 __all__ = ["SOLVED", "MetricDraws", "draw_around", "iterate"]
 
 #: Residual of the curved draws [widths], and steps to get there.
-_CURVE_TOLERANCE, _CURVE_STEPS = 2e-3, 30
+_CURVE_TOLERANCE, _CURVE_STEPS = 2e-3, 32
 #: Residual below which a draw counts as solved.
 SOLVED = 10.0 * _CURVE_TOLERANCE
+_FIRST_DAMPING = 0.05
 _NEWTON_STEPS = 3
-#: Draws that are made at once.
-_BATCH = 256
+#: Predictions or derivatives of them that are evaluated at once.
+_LANES = 256
 
 
 class MetricDraws(NamedTuple):
@@ -38,12 +39,21 @@ class MetricDraws(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """Mean m (D,), Jacobian (N, D) and whitened prediction (N,) there, and R (D, D)."""
+    """The metric M = 1 + J^T J around a mean, by J = U diag(S) V^T with k = min(N, D) columns.
+
+    Mean m (D,), V (D, k), root H = sqrt(1 + S^2) (k,), diag(S) U^T (k, N), and the whitened
+    prediction (N,) at the mean.
+    """
 
     mean: Array
-    jacobian: Array
-    prediction: Array
+    basis: Array
     root: Array
+    image: Array
+    prediction: Array
+
+    def rooted(self, x: Array, power: float = 1.0) -> Array:
+        """M^(power/2) x of vectors x (..., D)."""
+        return x + ((x @ self.basis) * (self.root**power - 1.0)) @ self.basis.T
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -85,9 +95,9 @@ def iterate(
         return _newton_step(predict, frame, centre, offset, weight)
 
     moved = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, mean)
-    shift = jnp.max(jnp.abs(frame.root @ (moved - mean)))
+    shift = jnp.max(jnp.abs(frame.rooted(moved - mean)))
     energy = weight @ jax.vmap(lambda s: predict(moved + s)[0])(offset)
-    n = draws.n_evaluations + _NEWTON_STEPS * len(y) * (mean.size + 1)
+    n = draws.n_evaluations + _NEWTON_STEPS * len(y) * (len(frame.root) + 1)
     return moved, shift, energy, n
 
 
@@ -111,46 +121,62 @@ def draw_around(
 
 
 def _frame(predict: Any, mean: Array) -> _Frame:
-    """Linearise the whitened prediction; R from a QR decomposition, which squares no condition."""
-    jacobian = jax.jacfwd(lambda xi: predict(xi)[1])(mean)
-    stacked = jnp.concatenate([jacobian, jnp.eye(mean.size)])
-    root = jnp.linalg.qr(stacked, mode="r")
-    return _Frame(mean, jacobian, predict(mean)[1], root)
+    """Linearise the whitened prediction; no condition number is squared."""
+    left, singular, basis = jnp.linalg.svd(_jacobian(predict, mean), full_matrices=False)
+    image = singular[:, None] * left.T
+    return _Frame(mean, basis.T, jnp.hypot(1.0, singular), image, predict(mean)[1])
+
+
+def _jacobian(predict: Any, xi: Array) -> Array:
+    """Jacobian (N, D) of the whitened prediction, in the mode that takes fewer passes."""
+
+    def prediction(xi: Array) -> Array:
+        return predict(xi)[1]
+
+    n = jax.eval_shape(prediction, xi).size
+    return (jax.jacfwd if xi.size <= n else jax.jacrev)(prediction)(xi)
 
 
 def _drawn(predict: Any, curved: bool, frame: _Frame, y: Array) -> MetricDraws:
-    log_det = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(frame.root))))
-    norm = log_det - 0.5 * y.shape[1] * jnp.log(2.0 * jnp.pi)
+    norm = jnp.sum(jnp.log(frame.root)) - 0.5 * y.shape[1] * jnp.log(2.0 * jnp.pi)
     if not curved:
-        x = frame.mean + solve_triangular(frame.root, y.T).T
         log_q = norm - 0.5 * jnp.sum(y**2, axis=1)
-        return MetricDraws(x, log_q, jnp.zeros(len(y)), jnp.asarray(frame.mean.size))
+        x = frame.mean + frame.rooted(y, -1.0)
+        return MetricDraws(x, log_q, jnp.zeros(len(y)), jnp.asarray(len(frame.root)))
     solve = partial(_solve_curve, predict, frame)
-    x, log_q, residual, n = jax.lax.map(solve, y, batch_size=min(_BATCH, len(y)))
-    return MetricDraws(x, norm + log_q, residual, jnp.sum(n) * (frame.mean.size + 1))
+    x, log_q, residual, n = jax.lax.map(solve, y, batch_size=_at_once(frame, y))
+    return MetricDraws(x, norm + log_q, residual, jnp.sum(n) * (len(frame.root) + 1))
+
+
+def _at_once(frame: _Frame, draws: Array) -> int:
+    """Return the number of draws whose Jacobians are evaluated at once."""
+    return largest_divisor(len(draws), max(_LANES // len(frame.root), 1))
 
 
 def _solve_curve(predict: Any, frame: _Frame, y: Array) -> tuple[Array, Array, Array, Array]:
-    """Solve R^-T g(m + R^-1 v) = y for v by Levenberg and Marquardt's method.
+    """Solve M^(-1/2) g(m + M^(-1/2) v) = y for v by Levenberg and Marquardt's method.
+
+    g bends only in the directions V that the data see: in all others v is y.
 
     Returns
     -------
     The point (D,), log N(y) + log |d y / d v| up to a constant, residual, iterations.
     """
-    jacobian = solve_triangular(frame.root, frame.jacobian.T, trans="T")  # R^-T J^T
+    seen = y @ frame.basis
+    unseen = y - frame.basis @ seen
 
     def point(v: Array) -> Array:
-        return frame.mean + solve_triangular(frame.root, v)
+        return frame.mean + unseen + frame.basis @ (v / frame.root)
 
     def curve(v: Array) -> tuple[Array, Array]:
-        offset = solve_triangular(frame.root, solve_triangular(frame.root, v), trans="T")
-        image = offset + jacobian @ (predict(point(v))[1] - frame.prediction)
+        change = frame.image @ (predict(point(v))[1] - frame.prediction)
+        image = (v / frame.root + change) / frame.root
         return image, image
 
     slope = jax.jacfwd(curve, has_aux=True)
 
     def size(image: Array) -> Array:
-        return jnp.nan_to_num(jnp.linalg.norm(y - image), nan=jnp.inf)
+        return jnp.nan_to_num(jnp.linalg.norm(seen - image), nan=jnp.inf)
 
     def unfinished(state: Any) -> Array:
         _, image, _, _, i = state
@@ -159,25 +185,20 @@ def _solve_curve(predict: Any, frame: _Frame, y: Array) -> tuple[Array, Array, A
     def step(state: Any) -> Any:
         v, image, matrix, damping, i = state
         normal = matrix.T @ matrix + damping * jnp.eye(v.size)
-        trial = v + jnp.linalg.solve(normal, matrix.T @ (y - image))
+        trial = v + jnp.linalg.solve(normal, matrix.T @ (seen - image))
+        # begin where the curve leads if it is straight; if it bends away there, closer to the mean
+        closer = (i == 1) & ~(size(image) <= jnp.linalg.norm(seen))
+        trial = jnp.where(i == 0, seen, jnp.where(closer, 0.0, trial))
         new_matrix, new_image = slope(trial)
         better = size(new_image) < size(image)
         damping = jnp.where(better, 0.2 * damping, 4.0 * damping + 1e-3)
         chosen = (trial, new_image, new_matrix), (v, image, matrix)
         return (*(jnp.where(better, a, b) for a, b in zip(*chosen, strict=True)), damping, i + 1)
 
-    first_matrix, first_image = slope(y)
-    # far out the curve may be undefined: then begin at the mean, where it is the identity
-    sane = jnp.all(jnp.isfinite(first_matrix)) & jnp.all(jnp.isfinite(first_image))
-    sane &= size(first_image) <= jnp.linalg.norm(y)
-    begin = (
-        jnp.where(sane, y, 0.0),
-        jnp.where(sane, first_image, 0.0),
-        jnp.where(sane, first_matrix, jnp.eye(y.size)),
-    )
-    damping, none = jnp.full((), 1e-2), jnp.zeros((), int)
-    v, image, matrix, _, i = jax.lax.while_loop(unfinished, step, (*begin, damping, none))
-    log_q = -0.5 * jnp.sum(image**2) + jnp.linalg.slogdet(matrix)[1]
+    nowhere = (seen, jnp.full_like(seen, jnp.inf), jnp.eye(seen.size, dtype=seen.dtype))
+    damping, none = jnp.full((), _FIRST_DAMPING), jnp.zeros((), int)
+    v, image, matrix, _, i = jax.lax.while_loop(unfinished, step, (*nowhere, damping, none))
+    log_q = -0.5 * (jnp.sum(image**2) + jnp.sum(unseen**2)) + jnp.linalg.slogdet(matrix)[1]
     return point(v), log_q, size(image), i
 
 
@@ -185,7 +206,7 @@ def _newton_step(predict: Any, frame: _Frame, centre: Array, offset: Array, weig
     """Move the centre of all draws by a step of Newton's method, in widths, with a line search."""
 
     def local(s: Array) -> tuple[Array, Array]:
-        jacobian = jax.jacfwd(lambda xi: predict(xi)[1])(centre + s)
+        jacobian = _jacobian(predict, centre + s)
         return jax.grad(lambda xi: predict(xi)[0])(centre + s), jacobian.T @ jacobian
 
     def mean_energy(point: Array) -> Array:
@@ -193,14 +214,12 @@ def _newton_step(predict: Any, frame: _Frame, centre: Array, offset: Array, weig
         energy = jnp.sum(jnp.where(weight > 0.0, weight * energies, 0.0))
         return jnp.where(jnp.isfinite(energy), energy, jnp.inf)
 
-    gradients, metrics = jax.vmap(local)(offset)
+    gradients, metrics = jax.lax.map(local, offset, batch_size=_at_once(frame, offset))
     gradient, metric = weight @ gradients, jnp.einsum("n,nij->ij", weight, metrics)
     metric = metric + jnp.eye(centre.size)
-    whitened = solve_triangular(frame.root, metric, trans="T")
-    whitened = solve_triangular(frame.root, whitened.T, trans="T")
-    downhill = solve_triangular(frame.root, gradient, trans="T")
-    step = -solve_triangular(frame.root, jnp.linalg.solve(whitened, downhill))
+    whitened = frame.rooted(frame.rooted(metric, -1.0).T, -1.0)
+    step = -frame.rooted(jnp.linalg.solve(whitened, frame.rooted(gradient, -1.0)), -1.0)
     lengths = jnp.append(0.5 ** jnp.arange(8), 0.0)
-    energies = jax.vmap(lambda a: mean_energy(centre + a * step))(lengths)
+    energies = jax.lax.map(lambda a: mean_energy(centre + a * step), lengths)
     best = lengths[jnp.argmin(energies)]
     return centre + best * jnp.nan_to_num(step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -28,14 +28,16 @@ from tengri_ppl.inference.chains import (
     number_of_groups,
     run_block,
 )
-from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.flat import FlatTarget, Layout, split
 from tengri_ppl.inference.result import InferenceResult
-from tengri_ppl.inference.start import Start, dispersed_points
+from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
 from tengri_ppl.inference.target import Model, Target, potential, site_values
 
 __all__ = ["NUTSOptions", "run_nuts"]
 
 _WARMUP_TREE_DEPTH = 6
+#: Up to so many coordinates the draws of the warm-up know their covariance.
+_MAX_LEARNT = 50
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class NUTSOptions(ChainOptions):
 
     Attributes
     ----------
-    dense_mass_matrix : bool
-        Adapt a full covariance instead of variances.
+    dense_mass_matrix : bool, optional
+        Adapt a full covariance instead of variances. Without it: the full one up to 50
+        coordinates; beyond, variances in coordinates that are whitened by the curvature at the
+        mode, or by the approximation to start from.
     target_accept_rate : float
         Acceptance that the step size is adapted to.
     max_tree_depth : int
@@ -53,7 +57,7 @@ class NUTSOptions(ChainOptions):
         matrix is being found.
     """
 
-    dense_mass_matrix: bool = True
+    dense_mass_matrix: bool | None = None
     target_accept_rate: float = 0.97
     max_tree_depth: int = 8
 
@@ -74,12 +78,23 @@ class _Engine:
 
 @lru_cache(maxsize=32)
 def _engine(
-    model: Model, n_warmup: int, dense: bool, target_accept: float, max_tree_depth: int
+    model: Model,
+    layout: Layout,
+    n_warmup: int,
+    dense: bool,
+    target_accept: float,
+    max_tree_depth: int,
 ) -> _Engine:
-    """Build the engine; programs are compiled when they first meet the shapes of the data."""
+    """Build the engine; programs are compiled when they first meet the shapes of the data.
 
-    def potential_gen(*args: Any, **kwargs: Any) -> Callable[[Mapping[str, Array]], Array]:
-        return lambda z: potential(model, args, kwargs, z)
+    States are sites in unconstrained coordinates or, with a frame, vectors in whitened ones.
+    """
+
+    def sites(frame: Start | None, z: Any) -> Mapping[str, Array]:
+        return z if frame is None else split(layout, frame.points(z))
+
+    def potential_gen(frame: Start | None, *args: Any, **kwargs: Any) -> Callable[[Any], Array]:
+        return lambda z: potential(model, args, kwargs, sites(frame, z))
 
     init_kernel, sample_kernel = hmc(potential_fn_gen=potential_gen, algo="NUTS")
 
@@ -87,6 +102,7 @@ def _engine(
         z: Any,
         keys: Array,
         covariance: Array | None,
+        frame: Start | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
@@ -99,7 +115,7 @@ def _engine(
                 dense_mass=dense,
                 target_accept_prob=target_accept,
                 max_tree_depth=(min(max_tree_depth, _WARMUP_TREE_DEPTH), max_tree_depth),
-                model_args=args,
+                model_args=(frame, *args),
                 model_kwargs=kwargs,
                 rng_key=key,
             )
@@ -107,14 +123,16 @@ def _engine(
         return jax.vmap(one)(z, keys)
 
     def advance(
-        state: Any, n: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+        state: Any, n: Array, frame: Start | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, Any]:
         def step(state: Any) -> Any:
-            return jax.vmap(lambda s: sample_kernel(s, args, kwargs))(state)
+            return jax.vmap(lambda s: sample_kernel(s, (frame, *args), kwargs))(state)
 
         def record(state: Any) -> dict[str, Any]:
-            values = jax.vmap(lambda z: site_values(model, args, kwargs, z))(state.z)
-            return {"samples": values, "stats": _statistics(state), "x": state.z}
+            x = jax.vmap(partial(sites, frame))(state.z)
+            values = jax.vmap(lambda x: site_values(model, args, kwargs, x))(x)
+            z = state.z if frame is None else {"": state.z}
+            return {"samples": values, "stats": _statistics(state), "x": z}
 
         return run_block(step, record, state, n)
 
@@ -156,31 +174,41 @@ def run_nuts(
     start : Start, optional
         Approximation around which the chains start, and from whose covariance the mass matrix
         starts. By default chains start from probable ones of many prior draws
-        (:meth:`Target.initial`) and find the mass matrix themselves.
+        (:meth:`Target.initial`) and find the mass matrix themselves; of more than 50 coordinates
+        the modes and their curvature make one.
     progress : callable, optional
         Called after every block of iterations.
     """
     begin = time.perf_counter()
     options = options or NUTSOptions()
+    flat = FlatTarget(target)
     key_init, key_run = jax.random.split(key)
+    frame = None
+    if options.dense_mass_matrix is None and flat.dimension > _MAX_LEARNT:
+        key_mode, key_init = jax.random.split(key_init)
+        start = start or start_at_mode(flat, key_mode)
+        frame = Start(start.mean, start.factor)
+    dense = frame is None and options.dense_mass_matrix is not False
     engine = _engine(
         target.model,
+        flat.layout,
         options.n_warmup,
-        options.dense_mass_matrix,
+        dense,
         options.target_accept_rate,
         options.max_tree_depth,
     )
-    states = _first_states(engine, target, key_init, key_run, options, start)
+    points, matrix = _first_points(flat, key_init, options.num_chains, start, frame, dense)
+    states = _first_states(engine, target, key_run, points, matrix, frame)
 
     def program(state: Any, n: int) -> tuple[Any, Any]:
-        return engine.advance(state, n, target.args, dict(target.kwargs))
+        return engine.advance(state, n, frame, target.args, dict(target.kwargs))
 
     chains = Chains(states, progress)
     chains.compile(program)
     *_, (window_start, window_end), _ = build_adaptation_schedule(options.n_warmup)
     chains.advance(program, "warmup", 0, window_start, options.n_warmup)
     window = chains.advance(program, "warmup", window_start, window_end + 1, options.n_warmup)
-    _share_mass_matrix(chains, window["x"], options.dense_mass_matrix)
+    _share_mass_matrix(chains, window["x"], dense)
     chains.advance(program, "warmup", window_end + 1, options.n_warmup, options.n_warmup)
     draws = draw_samples(chains, program, options)
     return InferenceResult(
@@ -194,31 +222,37 @@ def run_nuts(
     )
 
 
+def _first_points(
+    flat: FlatTarget, key: Array, n: int, start: Start | None, frame: Start | None, dense: bool
+) -> tuple[Any, Array | None]:
+    """Return n points to start from, in the coordinates of the states, and a mass matrix."""
+    if start is None:
+        return dict(flat.target.initial(key, n)), None
+    x = dispersed_points(flat, start, key, n)
+    if frame is not None:
+        return frame.whitened(x), None
+    return flat.unflatten(x), start.covariance if dense else jnp.diagonal(start.covariance)
+
+
 def _first_states(
     engine: _Engine,
     target: Target,
-    key_init: Array,
-    key_run: Array,
-    options: NUTSOptions,
-    start: Start | None,
+    key: Array,
+    points: Any,
+    matrix: Array | None,
+    frame: Start | None,
 ) -> list[Any]:
     """Return the states of all groups of chains at their start points."""
-    n = options.num_chains
-    if start is None:
-        z, matrix = target.initial(key_init, n), None
-    else:
-        flat = FlatTarget(target)
-        z = flat.unflatten(dispersed_points(flat, start, key_init, n))
-        matrix = start.covariance
-        matrix = matrix if options.dense_mass_matrix else jnp.diagonal(matrix)
-    keys, n_groups = jax.random.split(key_run, n), number_of_groups(n)
+    n = len(jax.tree.leaves(points)[0])
+    keys, n_groups = jax.random.split(key, n), number_of_groups(n)
     size = n // n_groups
     groups = [slice(g * size, (g + 1) * size) for g in range(n_groups)]
     return [
         engine.init(
-            jax.tree.map(lambda x, g=g: x[g], dict(z)),
+            jax.tree.map(lambda x, g=g: x[g], points),
             keys[g],
             matrix,
+            frame,
             target.args,
             dict(target.kwargs),
         )

@@ -1,8 +1,9 @@
 """Pathfinder: Gaussians along the paths of quasi-Newton searches (Zhang et al. 2022).
 
 Every point of an L-BFGS path comes with an estimate of the inverse Hessian, so with a Gaussian; the
-one with the largest evidence lower bound is taken. The paths are blackjax's. Its Gaussians are not
-used: up to version 1.7.1 their means lie on the wrong side of the points.
+one with the largest evidence lower bound is taken. The paths and the inverse Hessians are
+blackjax's. Its Gaussians are not used: up to version 1.7.1 their means lie on the wrong side of the
+points.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.optimizers.lbfgs import lbfgs_inverse_hessian_formula_1
-from blackjax.vi.pathfinder import PathfinderState, approximate
+from blackjax.optimizers.lbfgs import (
+    LBFGSHistory,
+    lbfgs_inverse_hessian_factors,
+    lbfgs_inverse_hessian_formula_1,
+    minimize_lbfgs,
+)
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
@@ -229,19 +234,12 @@ def _follow(
 
     def one(key: Array, x: Array) -> _Path:
         u = solve_triangular(frame.factor, x - frame.mean, lower=True)
-        _, info = approximate(
-            key,
-            log_density,
-            u,
-            num_samples=1,
-            maxiter=max_steps,
-            maxcor=history,
-            maxls=_MAX_LINE_SEARCH,
+        _, path = minimize_lbfgs(
+            lambda u: -log_density(u), u, max_steps, history, maxls=_MAX_LINE_SEARCH
         )
-        path = info.path
-        gaussians = jax.vmap(_gaussian)(path)
+        gaussians = _gaussians(path, history)
         noise = jax.random.normal(key, (n_elbo, u.size))
-        moved = jnp.any(path.position[1:] != path.position[:-1], axis=1)
+        moved = jnp.any(path.x[1:] != path.x[:-1], axis=1)
 
         def elbo(gaussian: Start) -> Array:
             log_p = jax.vmap(log_density)(gaussian.points(noise))
@@ -257,11 +255,21 @@ def _follow(
     return jax.lax.map(lambda pair: one(*pair), (keys, points))
 
 
-def _gaussian(state: PathfinderState) -> Start:
-    """Turn position, gradient and inverse Hessian at a point of a path into a Gaussian."""
-    inverse = lbfgs_inverse_hessian_formula_1(state.alpha, state.beta, state.gamma)
-    step = inverse @ state.grad_position
-    return Start(state.position - step, jnp.linalg.cholesky(0.5 * (inverse + inverse.T)))
+def _gaussians(path: LBFGSHistory, history: int) -> Start:
+    """Turn positions, gradients and the steps before them into Gaussians, one per point."""
+    used = path.update_mask[1:]
+    before = ((history, 0), (0, 0))
+    steps = jnp.pad(jnp.where(used, jnp.diff(path.x, axis=0), 0.0), before)
+    changes = jnp.pad(jnp.where(used, jnp.diff(path.g, axis=0), 0.0), before)
+
+    def one(i: Array) -> Start:
+        window = i + jnp.arange(history)
+        factors = lbfgs_inverse_hessian_factors(steps[window].T, changes[window].T, path.alpha[i])
+        inverse = lbfgs_inverse_hessian_formula_1(path.alpha[i], *factors)
+        mean = path.x[i] - inverse @ path.g[i]
+        return Start(mean, jnp.linalg.cholesky(0.5 * (inverse + inverse.T)))
+
+    return jax.vmap(one)(jnp.arange(len(path.x)))
 
 
 @partial(jax.jit, static_argnums=2)

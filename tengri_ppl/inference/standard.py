@@ -26,7 +26,7 @@ from tengri_ppl.inference.priors import (
     to_standard,
 )
 from tengri_ppl.inference.target import Model, Target, _total
-from tengri_ppl.inference.whitening import Likelihood, whitened
+from tengri_ppl.inference.whitening import depending, whitened
 
 __all__ = [
     "StandardTarget",
@@ -189,14 +189,22 @@ def log_likelihood(
 
 def whitened_prediction(
     model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Likelihood:
-    """Return log-likelihood and whitened prediction at one point (D,)."""
-    parts = [
-        whitened(name, site)
-        for name, site in _trace(model, layout, xi, args, kwargs).items()
-        if site["type"] == "sample" and site["is_observed"]
-    ]
-    if not parts:
-        return Likelihood(jnp.zeros(()), jnp.zeros(0))
-    log_density = jnp.sum(jnp.stack([p.log_density for p in parts]))
-    return Likelihood(log_density, jnp.concatenate([p.prediction for p in parts]))
+) -> tuple[Array, Array]:
+    """Return log-likelihood and whitened prediction (N,) at one point (D,).
+
+    What does not depend on the point, as the logarithms of known errors, is left out.
+    """
+
+    def both(xi: Array) -> tuple[Array, tuple[Array, ...]]:
+        parts = [
+            whitened(name, site)
+            for name, site in _trace(model, layout, xi, args, kwargs).items()
+            if site["type"] == "sample" and site["is_observed"]
+        ]
+        total = sum((part.log_density for part in parts), start=jnp.zeros(()))
+        return total, tuple(piece for part in parts for piece in part.predictions)
+
+    log_density, pieces = both(xi)
+    varying = depending(lambda xi: both(xi)[1], xi)
+    chosen = [jnp.ravel(p) for p, varies in zip(pieces, varying, strict=True) if varies]
+    return log_density, jnp.concatenate([*chosen, jnp.zeros(0)])

@@ -6,23 +6,25 @@ their errors are constant (Frank, Leike & Ensslin 2021, Entropy 23, 853).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.extend
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
 
-__all__ = ["Likelihood", "whitened"]
+__all__ = ["Likelihood", "depending", "whitened"]
 
 
 class Likelihood(NamedTuple):
-    """Log-likelihood, and the whitened prediction t (N,)."""
+    """Log-likelihood, and the pieces of the whitened prediction t, of any shapes."""
 
     log_density: Array
-    prediction: Array
+    predictions: tuple[Array, ...]
 
 
 def whitened(name: str, site: Mapping[str, Any]) -> Likelihood:
@@ -37,7 +39,17 @@ def whitened(name: str, site: Mapping[str, Any]) -> Likelihood:
     log_density = jnp.sum(scale * site["fn"].log_prob(site["value"]))
     parts = _prediction(name, site["fn"], jnp.asarray(site["value"]), True)
     root = jnp.sqrt(jnp.asarray(scale, dtype=float))
-    return Likelihood(log_density, jnp.concatenate([jnp.ravel(root * part) for part in parts]))
+    return Likelihood(log_density, tuple(root * part for part in parts))
+
+
+def depending(function: Callable[[Array], tuple[Array, ...]], x: Array) -> list[bool]:
+    """Tell for each output of a function whether it may depend on x, from its operations alone."""
+    jaxpr = jax.make_jaxpr(function)(x).jaxpr
+    moving = set(jaxpr.invars)
+    for equation in jaxpr.eqns:
+        if any(isinstance(v, jax.extend.core.Var) and v in moving for v in equation.invars):
+            moving.update(equation.outvars)
+    return [isinstance(v, jax.extend.core.Var) and v in moving for v in jaxpr.outvars]
 
 
 def _prediction(name: str, fn: Any, value: Array, mask: Any) -> tuple[Array, ...]:

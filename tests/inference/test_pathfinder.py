@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from blackjax.vi.pathfinder import PathfinderState
+from blackjax.optimizers.lbfgs import LBFGSHistory
 from small_targets import Y, conjugate, funnel, regression, two_modes
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference import Target
 from tengri_ppl.inference.pathfinder import (
     MultipathfinderOptions,
-    _gaussian,
+    _gaussians,
     run_multipathfinder,
     run_pathfinder,
 )
@@ -30,20 +30,23 @@ def test_a_gaussian_is_found_with_its_evidence(run):
 
 
 def test_a_gaussian_of_a_path_has_its_mean_a_newton_step_downhill():
-    """For a quadratic with the right inverse Hessian, that is the mode, from anywhere."""
+    """On a quadratic, steps in conjugate directions tell the whole Hessian: the step is exact."""
     inverse = np.array([[0.5, 0.1], [0.1, 0.3]])
-    point, mode = np.array([3.0, -4.0]), np.array([1.0, 2.0])
-    state = PathfinderState(
-        elbo=jnp.zeros(()),
-        position=jnp.asarray(point),
-        grad_position=jnp.asarray(np.linalg.solve(inverse, point - mode)),
-        alpha=jnp.diag(inverse),
-        beta=jnp.eye(2),
-        gamma=jnp.asarray(inverse - np.diag(np.diag(inverse))),
+    hessian, mode = np.linalg.inv(inverse), np.array([1.0, 2.0])
+    first = np.array([-1.0, 2.0])
+    second = inverse @ np.array([2.0, 1.0])  # first @ hessian @ second = 0
+    points = np.cumsum([[3.0, -4.0], first, second], axis=0)
+    path = LBFGSHistory(
+        x=jnp.asarray(points),
+        f=jnp.zeros(3),
+        g=jnp.asarray((points - mode) @ hessian),
+        alpha=jnp.full((3, 2), 0.7),
+        update_mask=jnp.array([[False] * 2, [True] * 2, [True] * 2]),
     )
-    gaussian = _gaussian(state)
-    np.testing.assert_allclose(gaussian.mean, mode, atol=1e-4)
-    np.testing.assert_allclose(gaussian.covariance, inverse, rtol=1e-5)
+    first, _, last = (jax.tree.map(lambda a, i=i: a[i], _gaussians(path, 4)) for i in range(3))
+    np.testing.assert_allclose(first.covariance, 0.7 * np.eye(2), rtol=1e-6)
+    np.testing.assert_allclose(last.mean, mode, atol=1e-4)
+    np.testing.assert_allclose(last.covariance, inverse, rtol=1e-4)
 
 
 def test_many_paths_give_each_mode_its_share():

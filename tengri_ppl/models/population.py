@@ -1,0 +1,223 @@
+"""Populations of galaxies as NumPyro models: a plate of galaxies, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jax import Array
+from jax.typing import ArrayLike
+from numpyro import handlers
+from numpyro.infer.reparam import Reparam
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.models.coordinates import standard_coordinates
+from tengri_ppl.models.likelihoods import flux_distribution
+from tengri_ppl.models.parameters import Parameters
+from tengri_ppl.models.relations import NonCentredReparam, Relation, Shared, check_names
+from tengri_ppl.observation.noise import GaussianNoise
+from tengri_ppl.physics.constants import MICROJANSKY_CGS
+
+if TYPE_CHECKING:
+    from tengri_ppl.models.sed import SEDModel
+
+__all__ = ["Calibration", "Population", "population_model", "population_parameters", "population_sampling_model"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Calibration:
+    """Errors of the photometry that all galaxies share.
+
+    Attributes
+    ----------
+    zero_point : distribution, optional
+        Prior of the offset of each band [mag]: observed fluxes are ``10**(-0.4 zero_point)`` times
+        the true ones. Site ``zero_point`` in a plate ``band``.
+    floor : distribution, optional
+        Prior of the systematic error of all bands, as a fraction of the observed flux, which
+        replaces that of the noise model. Site ``floor``.
+    """
+
+    zero_point: Any = None
+    floor: Any = None
+
+
+@jax.tree_util.register_pytree_node_class
+class Population:
+    """What the galaxies of a population share.
+
+    Parameters that no relation names are each galaxy's own, with the prior of the SED model.
+
+    Parameters
+    ----------
+    *relations : Shared, NormalPopulation, MultivariateNormalPopulation or ScalingRelation
+        In the order in which they depend on each other.
+    calibration : Calibration, optional
+        Errors of the photometry to infer.
+    """
+
+    def __init__(self, *relations: Relation, calibration: Calibration | None = None) -> None:
+        for relation in relations:
+            if not hasattr(relation, "sample_galaxies"):
+                raise ParameterError(
+                    f"{relation!r} is no relation; expected Shared, NormalPopulation, "
+                    "MultivariateNormalPopulation, ScalingRelation or another of that kind"
+                )
+        self.relations: tuple[Relation, ...] = relations
+        self.calibration = calibration or Calibration()
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
+        """Split into relations and calibration; what is no array in them is static."""
+        return (self.relations, self.calibration), None
+
+    @classmethod
+    def tree_unflatten(cls, aux: None, children: tuple[Any, ...]) -> Population:
+        """Rebuild from :meth:`tree_flatten`, without validation."""
+        new = object.__new__(cls)
+        new.relations, new.calibration = children
+        return new
+
+    def __repr__(self) -> str:
+        """Return the relations."""
+        return f"Population({', '.join(map(repr, self.relations))})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters of the galaxies that relations sample."""
+        return tuple(name for relation in self.relations for name in relation.names)
+
+    def shared_parameters(self) -> tuple[str, ...]:
+        """Parameters of the SED model that all galaxies have in common."""
+        return tuple(r.name for r in self.relations if isinstance(r, Shared))
+
+    def coordinates(self, spec: Parameters) -> dict[str, Reparam]:
+        """Return a configuration of ``handlers.reparam`` that suits samplers.
+
+        Flat priors become standard normals, and what depends on hyper-parameters is non-centred:
+        except for the amplitude, which the data of a galaxy know far better than the population.
+        """
+        out: dict[str, Reparam] = {
+            name: reparam
+            for name, reparam in standard_coordinates(spec).items()
+            if name not in self.names
+        }
+        sites = [site for relation in self.relations for site in relation.sites()]
+        return out | {site: NonCentredReparam() for site in sites if site != spec.amplitude}
+
+
+def population_model(
+    sed: SEDModel,
+    noise: GaussianNoise,
+    data: ArrayLike | None = None,
+    *,
+    population: Population,
+    columns: Mapping[str, ArrayLike] | None = None,
+    present: ArrayLike | None = None,
+) -> Array:
+    """Photometry of a population of galaxies as a NumPyro model.
+
+    Sites: the hyper-parameters of the relations; in the plate ``galaxy`` one per free parameter
+    of a galaxy, and ``flux``, with the bands as its event.
+
+    Parameters
+    ----------
+    sed : SEDModel
+        The forward model of every galaxy, with its priors and with all bands that occur.
+    noise : GaussianNoise
+        Errors, shape (n_galaxy, n_band) [erg/s/cm^2/Hz]; its mask hides missing bands.
+    data : array_like, shape (n_galaxy, n_band), optional
+        Observed fluxes [erg/s/cm^2/Hz], anything in masked bands; without them the model is the
+        prior predictive.
+    population : Population
+        What the galaxies share.
+    columns : mapping of str to array_like, shape (n_galaxy,), optional
+        Known for each galaxy: parameters, for example ``redshift``, which needs a prior in
+        ``Parameters`` whose support contains all values; and what relations depend on.
+    present : array_like of bool, shape (n_galaxy,), optional
+        False for galaxies that only fill up the plate: they have no influence on anything shared.
+
+    Returns
+    -------
+    Array, shape (n_galaxy, n_band)
+        The predicted fluxes [erg/s/cm^2/Hz].
+    """
+    spec = sed.spec
+    known = {name: jnp.asarray(value, dtype=float) for name, value in (columns or {}).items()}
+    check_names(spec, population.relations, set(known))
+    shared: dict[str, Array] = {}
+    for relation in population.relations:
+        shared |= relation.sample_shared(spec)
+    mask = jnp.ones(jnp.shape(noise.sigma), bool) if noise.mask is None else noise.mask
+    if present is not None:
+        known["present"] = jnp.asarray(present)
+        mask = mask & known["present"][:, None]
+    noise = replace(noise, mask=mask)
+    data = None if data is None else jnp.where(mask, jnp.asarray(data), 0.0)
+    factor = _calibration_factor(population.calibration, sed.n_band)
+    if population.calibration.floor is not None:
+        noise = replace(noise, floor=numpyro.sample("floor", population.calibration.floor))
+    n_galaxy = jnp.shape(noise.sigma)[0]
+    with numpyro.plate("galaxy", n_galaxy):
+        params = _sample_galaxies(spec, population, shared, known)
+        flux = sed.predict_photometry(params) / MICROJANSKY_CGS * factor
+        flux = jnp.broadcast_to(flux, (n_galaxy, sed.n_band))
+        numpyro.sample("flux", flux_distribution(flux, noise, data).to_event(1), obs=data)
+    return flux * MICROJANSKY_CGS
+
+
+def population_sampling_model(
+    sed: SEDModel,
+    noise: GaussianNoise,
+    data: ArrayLike | None = None,
+    *,
+    population: Population,
+    columns: Mapping[str, ArrayLike] | None = None,
+    present: ArrayLike | None = None,
+) -> Array:
+    """:func:`population_model` in coordinates made for gradient-based samplers.
+
+    Those of :meth:`Population.coordinates`; all parameters are there as deterministic sites.
+    """
+    with handlers.reparam(config=population.coordinates(sed.spec)):
+        return population_model(
+            sed, noise, data, population=population, columns=columns, present=present
+        )
+
+
+def population_parameters(
+    spec: Parameters, population: Population, columns: set[str]
+) -> tuple[str, ...]:
+    """Return the names of what a fit infers: first what galaxies share, then what each has."""
+    calibration = population.calibration
+    names = [name for relation in population.relations for name in relation.shared_sites()]
+    names += [n for n in ("zero_point", "floor") if getattr(calibration, n) is not None]
+    common = {*population.shared_parameters(), *columns}
+    return (*names, *(name for name in spec.priors if name not in common))
+
+
+def _sample_galaxies(
+    spec: Parameters,
+    population: Population,
+    shared: Mapping[str, Array],
+    known: Mapping[str, Array],
+) -> dict[str, Array]:
+    """Sample the parameters of the galaxies inside of the plate."""
+    own = [name for name in spec.priors if name not in population.names and name not in known]
+    params = {name: numpyro.sample(name, spec[name]) for name in own}
+    for relation in population.relations:
+        params |= relation.sample_galaxies(spec, shared, {**known, **params})
+    return params | {name: known[name] for name in spec.priors if name in known}
+
+
+def _calibration_factor(calibration: Calibration, n_band: int) -> Array:
+    """Sample the zero points; return the factor on the fluxes of all bands."""
+    if calibration.zero_point is None:
+        return jnp.ones(())
+    with numpyro.plate("band", n_band):
+        offset = numpyro.sample("zero_point", calibration.zero_point)
+    return 10.0 ** (-0.4 * offset)

@@ -1,0 +1,388 @@
+r"""What galaxies of a population share: parameters, their distribution, relations between them.
+
+A relation samples its hyper-parameters outside of the galaxies' plate and the parameters of the
+galaxies inside of it. Priors of the SED model bound what it gives to a galaxy: a Gaussian is
+truncated to their support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from jax.scipy.special import ndtr
+from numpyro.infer.reparam import Reparam
+
+from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.models.coordinates import STANDARD
+from tengri_ppl.models.parameters import Parameters
+
+__all__ = [
+    "MultivariateNormalPopulation",
+    "NonCentredReparam",
+    "NormalPopulation",
+    "Relation",
+    "ScalingRelation",
+    "Shared",
+]
+
+#: Probabilities stay this far from 0 and 1, in 32 bits too.
+_EDGE = 1e-7
+
+
+def _static(**options: Any) -> Any:
+    """Declare a field that is no array."""
+    return field(metadata={"static": True}, **options)
+
+
+class Relation(Protocol):
+    """What a population model asks of its parts."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters of the galaxies that it samples."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Parameters or columns that have to be known before."""
+
+    def sample_shared(self, spec: Parameters) -> dict[str, Array]:
+        """Create the sites outside of the plate; return them by the names of the sites."""
+
+    def sample_galaxies(
+        self, spec: Parameters, shared: Mapping[str, Array], known: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Create the sites inside of the plate; return parameter -> value for each galaxy."""
+
+    def shared_sites(self) -> tuple[str, ...]:
+        """Return the names of the sites outside of the plate."""
+
+    def sites(self) -> tuple[str, ...]:
+        """Return the names of the sites in the plate that depend on shared ones."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Shared:
+    """A parameter that all galaxies have in common, with the prior of the SED model.
+
+    Attributes
+    ----------
+    name : str
+        The parameter.
+    """
+
+    name: str = _static()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameter."""
+        return (self.name,)
+
+    needs = ()
+
+    def sample_shared(self, spec: Parameters) -> dict[str, Array]:
+        """Sample the parameter."""
+        return {self.name: numpyro.sample(self.name, spec[self.name])}
+
+    def sample_galaxies(
+        self, spec: Parameters, shared: Mapping[str, Array], known: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Return the value for all galaxies."""
+        del spec, known
+        return {self.name: shared[self.name]}
+
+    def shared_sites(self) -> tuple[str, ...]:
+        """Return the parameter."""
+        return (self.name,)
+
+    def sites(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NormalPopulation:
+    """Values of a parameter follow a Gaussian, truncated to the support of the SED model's prior.
+
+    Sites: ``<name>_loc``, ``<name>_scale``, and ``<name>`` in the plate.
+
+    Attributes
+    ----------
+    name : str
+        The parameter.
+    loc : distribution, optional
+        Prior of its mean; the SED model's prior by default.
+    scale : distribution, optional
+        Prior of its standard deviation; by default a half-normal as wide as the SED model's prior.
+    """
+
+    name: str = _static()
+    loc: Any = None
+    scale: Any = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameter."""
+        return (self.name,)
+
+    needs = ()
+
+    def sample_shared(self, spec: Parameters) -> dict[str, Array]:
+        """Sample mean and standard deviation."""
+        prior = spec[self.name]
+        loc = prior if self.loc is None else self.loc
+        scale = _wide(prior) if self.scale is None else self.scale
+        return _sampled({f"{self.name}_loc": loc, f"{self.name}_scale": scale})
+
+    def sample_galaxies(
+        self, spec: Parameters, shared: Mapping[str, Array], known: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Sample the parameter."""
+        loc, scale = shared[f"{self.name}_loc"], shared[f"{self.name}_scale"]
+        gaussian = bounded_normal(spec[self.name], loc, scale, known)
+        return {self.name: numpyro.sample(self.name, gaussian)}
+
+    def shared_sites(self) -> tuple[str, ...]:
+        """Return mean and standard deviation."""
+        return f"{self.name}_loc", f"{self.name}_scale"
+
+    def sites(self) -> tuple[str, ...]:
+        """Return the parameter."""
+        return (self.name,)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ScalingRelation:
+    r"""A parameter depends linearly on others, with Gaussian scatter.
+
+    .. math:: y = a + \sum_k b_k (x_k - p_k) + \epsilon, \quad \epsilon \sim N(0, s)
+
+    truncated to the support of the SED model's prior of y. Sites: ``<name>_intercept``,
+    ``<name>_slope_<x>`` for each x, ``<name>_scatter``, and ``<name>`` in the plate.
+
+    Attributes
+    ----------
+    name : str
+        The parameter y.
+    on : str or tuple of str
+        The x: parameters of relations given before this one or free ones, or columns of the data
+        such as the redshift.
+    pivot : float or tuple of float
+        The p, one for each x.
+    intercept, scatter : distribution, optional
+        Priors; by default those of :class:`NormalPopulation` for mean and standard deviation.
+    slope : distribution or tuple of distributions, optional
+        Priors of the b; a normal with a standard deviation of 1 by default.
+    """
+
+    name: str = _static()
+    on: str | tuple[str, ...] = _static()
+    pivot: float | tuple[float, ...] = 0.0
+    intercept: Any = None
+    slope: Any = None
+    scatter: Any = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameter."""
+        return (self.name,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it depends on."""
+        return (self.on,) if isinstance(self.on, str) else tuple(self.on)
+
+    def sample_shared(self, spec: Parameters) -> dict[str, Array]:
+        """Sample intercept, slopes and scatter."""
+        prior, n = spec[self.name], len(self.needs)
+        slopes = _each(dist.Normal(0.0, 1.0) if self.slope is None else self.slope, n, "slope")
+        priors = {
+            f"{self.name}_intercept": prior if self.intercept is None else self.intercept,
+            f"{self.name}_scatter": _wide(prior) if self.scatter is None else self.scatter,
+        }
+        priors |= {f"{self.name}_slope_{x}": b for x, b in zip(self.needs, slopes, strict=True)}
+        return _sampled(priors)
+
+    def sample_galaxies(
+        self, spec: Parameters, shared: Mapping[str, Array], known: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Sample the parameter."""
+        loc = shared[f"{self.name}_intercept"]
+        for x, pivot in zip(self.needs, _each(self.pivot, len(self.needs), "pivot"), strict=True):
+            loc = loc + shared[f"{self.name}_slope_{x}"] * (known[x] - pivot)
+        gaussian = bounded_normal(spec[self.name], loc, shared[f"{self.name}_scatter"], known)
+        return {self.name: numpyro.sample(self.name, gaussian)}
+
+    def shared_sites(self) -> tuple[str, ...]:
+        """Return intercept, slopes and scatter."""
+        slopes = (f"{self.name}_slope_{x}" for x in self.needs)
+        return f"{self.name}_intercept", *slopes, f"{self.name}_scatter"
+
+    def sites(self) -> tuple[str, ...]:
+        """Return the parameter."""
+        return (self.name,)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MultivariateNormalPopulation:
+    """Values of several parameters follow a multivariate Gaussian with an LKJ prior.
+
+    It is one in the parameters themselves, so that their priors in the SED model should be far
+    wider than the population. Sites: ``<name>_loc`` and ``<name>_scale`` for each parameter,
+    ``correlation_cholesky``, ``correlation`` (deterministic), ``members`` in the plate, and the
+    parameters themselves (deterministic).
+
+    Attributes
+    ----------
+    names : tuple of str
+        The parameters.
+    loc, scale : mapping of str to distribution
+        Priors of means and standard deviations, where they are not those of
+        :class:`NormalPopulation`.
+    concentration : float
+        Of the LKJ prior of the correlations: 1 is flat, above 1 prefers small ones.
+    """
+
+    names: tuple[str, ...] = _static()
+    loc: Mapping[str, Any] = field(default_factory=dict)
+    scale: Mapping[str, Any] = field(default_factory=dict)
+    concentration: float = 1.0
+
+    needs = ()
+
+    def sample_shared(self, spec: Parameters) -> dict[str, Array]:
+        """Sample means, standard deviations and the Cholesky factor of the correlations."""
+        priors = {f"{n}_loc": self.loc.get(n, spec[n]) for n in self.names}
+        priors |= {f"{n}_scale": self.scale.get(n, _wide(spec[n])) for n in self.names}
+        priors["correlation_cholesky"] = dist.LKJCholesky(len(self.names), self.concentration)
+        shared = _sampled(priors)
+        cholesky = shared["correlation_cholesky"]
+        numpyro.deterministic("correlation", cholesky @ cholesky.T)
+        return shared
+
+    def sample_galaxies(
+        self, spec: Parameters, shared: Mapping[str, Array], known: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Sample the parameters together."""
+        del spec, known
+        loc = jnp.stack([shared[f"{n}_loc"] for n in self.names])
+        scale = jnp.stack([shared[f"{n}_scale"] for n in self.names])
+        tril = scale[:, None] * shared["correlation_cholesky"]
+        members = numpyro.sample("members", dist.MultivariateNormal(loc, scale_tril=tril))
+        return {
+            name: numpyro.deterministic(name, members[..., i]) for i, name in enumerate(self.names)
+        }
+
+    def shared_sites(self) -> tuple[str, ...]:
+        """Return means, standard deviations and correlations."""
+        each = (f"{n}_{what}" for n in self.names for what in ("loc", "scale"))
+        return *each, "correlation"
+
+    def sites(self) -> tuple[str, ...]:
+        """Return the site of all parameters."""
+        return ("members",)
+
+
+def bounded_normal(prior: Any, loc: Array, scale: Array, known: Mapping[str, Any]) -> Any:
+    """Return a Gaussian that is truncated to a prior's support.
+
+    Galaxies that only fill up the plate (``known["present"]`` is false) get one that does not
+    depend on the population: the middle of the prior.
+    """
+    present = known.get("present")
+    if present is not None:
+        loc = jnp.where(present, loc, _middle(prior))
+        scale = jnp.where(present, scale, jnp.sqrt(prior.variance))
+    support = prior.support
+    low, high = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+    if low is None and high is None:
+        return dist.Normal(loc, scale)
+    return dist.TruncatedNormal(loc, scale, low=low, high=high)
+
+
+def _middle(prior: Any) -> Array:
+    middle: Array = prior.mean
+    return middle
+
+
+def _wide(prior: Any) -> Any:
+    return dist.HalfNormal(jnp.sqrt(prior.variance))
+
+
+def _sampled(priors: Mapping[str, Any]) -> dict[str, Array]:
+    return {name: numpyro.sample(name, prior) for name, prior in priors.items()}
+
+
+def _each(value: Any, n: int, what: str) -> tuple[Any, ...]:
+    """Return one value for each of n, which may be given once for all."""
+    if not isinstance(value, tuple | list):
+        return (value,) * n
+    if len(value) != n:
+        raise ParameterError(f"{what} has {len(value)} entries; expected one for each of {n}")
+    return tuple(value)
+
+
+class NonCentredReparam(Reparam):
+    """Sample standard normals in place of a site whose distribution depends on other sites.
+
+    For normal, truncated normal and multivariate normal distributions. The site ``name`` becomes
+    deterministic and ``name + "_std"`` is sampled.
+    """
+
+    def __call__(self, name: str, fn: Any, obs: Any) -> tuple[None, Array]:
+        """Replace the site; see :class:`numpyro.infer.reparam.Reparam`."""
+        if obs is not None:
+            raise ValueError(f"site {name!r} is observed, so it can't be reparametrised")
+        fn, expand, event_dim = self._unwrap(fn)
+        standard = dist.Normal(0.0, 1.0).expand(fn.shape()).to_event(fn.event_dim)
+        z = numpyro.sample(name + STANDARD, self._wrap(standard, expand, event_dim))
+        if isinstance(fn, dist.MultivariateNormal):
+            return None, fn.loc + jnp.einsum("...ij,...j->...i", fn.scale_tril, z)
+        if isinstance(fn, dist.Normal):
+            return None, fn.loc + fn.scale * z
+        return None, fn.icdf(jnp.clip(ndtr(z), _EDGE, 1.0 - _EDGE))
+
+
+def check_names(spec: Parameters, relations: tuple[Relation, ...], columns: set[str]) -> None:
+    """Refuse relations that the SED model can't have.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, fixed, or sampled twice, or something it needs is not known.
+    """
+    for name in columns & set(spec.fixed):
+        raise ParameterError(
+            f"{name}: a column of the data and fixed in the model; give it a prior in "
+            "Parameters(...) whose support contains all values"
+        )
+    governed = [name for relation in relations for name in relation.names]
+    known = columns | {name for name in spec.priors if name not in governed}
+    for relation in relations:
+        for name in relation.names:
+            if name not in spec:
+                raise ParameterError(f"{name!r} is no parameter of the model{suggest(name, spec)}")
+            if name not in spec.priors or name in columns:
+                raise ParameterError(
+                    f"{name}: known for each galaxy, so a population can't have a distribution of "
+                    "it; give it a prior in Parameters(...)"
+                )
+            if governed.count(name) > 1:
+                raise ParameterError(f"{name}: two relations sample it; keep one")
+        for name in relation.needs:
+            if name not in known:
+                raise ParameterError(
+                    f"{relation.names[0]} depends on {name!r}, which is neither a column of the "
+                    f"data nor a free parameter of an earlier relation{suggest(name, known)}"
+                )
+        known |= set(relation.names)

@@ -1,0 +1,180 @@
+"""PopulationPosterior: what galaxies share, and the galaxies, after a fit of all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tengri_ppl._arviz import load_arviz
+from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.results.variables import free_parameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["GALAXY", "GalaxyDraws", "PopulationPosterior", "with_parameters"]
+
+#: Name of the plate of galaxies.
+GALAXY = "galaxy"
+
+
+def with_parameters(inference_data: Any, names: Sequence[str]) -> Any:
+    """Record what the parameters are, in their order; move other coordinates out of their way.
+
+    Parameters
+    ----------
+    inference_data : arviz.InferenceData
+        Its group ``posterior`` has the parameters, and what was sampled in their place.
+    names : sequence of str
+        The parameters.
+
+    Returns
+    -------
+    arviz.InferenceData
+        With the group ``unconstrained_posterior`` if there are others.
+    """
+    posterior = inference_data.posterior
+    others = [name for name in posterior if name not in names]
+    out = inference_data.copy()
+    out.posterior = posterior[list(names)]
+    if others:
+        out.add_groups({"unconstrained_posterior": posterior[others]}, warn_on_custom_groups=False)
+    out.attrs["model_free"] = json.dumps(list(names))
+    return out
+
+
+@dataclass(frozen=True)
+class GalaxyDraws:
+    """Draws of the parameters of one galaxy, under the population.
+
+    Attributes
+    ----------
+    name : object
+        Its label.
+    samples : dict
+        Parameter -> draws (n, ...).
+    """
+
+    name: Any
+    samples: dict[str, np.ndarray]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Posterior mean of each parameter."""
+        return {name: np.mean(x, axis=0, dtype=float) for name, x in self.samples.items()}
+
+
+class PopulationPosterior(Posterior):
+    """Result of a fit of a population of galaxies; parameters as for :class:`Posterior`."""
+
+    @property
+    def galaxies(self) -> np.ndarray:
+        """Labels of the galaxies."""
+        return np.asarray(self.inference_data.posterior[GALAXY].values)
+
+    @cached_property
+    def shared_samples(self) -> dict[str, np.ndarray]:
+        """Draws of what galaxies share, with the chains joined: name -> (chain * draw, ...)."""
+        return self._draws(of_galaxies=False)
+
+    @property
+    def shared_params(self) -> dict[str, Any]:
+        """Posterior means of what galaxies share."""
+        means = {n: np.mean(x, axis=0, dtype=float) for n, x in self.shared_samples.items()}
+        return {name: x if x.shape else float(x) for name, x in means.items()}
+
+    @cached_property
+    def individual_samples(self) -> dict[str, np.ndarray]:
+        """Draws of the parameters of all galaxies: name -> (chain * draw, galaxy, ...)."""
+        return self._draws(of_galaxies=True)
+
+    @property
+    def individual(self) -> list[GalaxyDraws]:
+        """The galaxies one by one, in the order of the data."""
+        every = self.individual_samples
+        return [
+            GalaxyDraws(label, {name: x[:, i] for name, x in every.items()})
+            for i, label in enumerate(self.galaxies)
+        ]
+
+    def population_diagnostics(
+        self, exclude_prefixes: Sequence[str] = ("psd_xi",)
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Split R-hat and effective sample size of what galaxies share, and over the galaxies.
+
+        Parameters
+        ----------
+        exclude_prefixes : sequence of str
+            Parameters of galaxies whose names begin so are left out: by default latent fields.
+
+        Returns
+        -------
+        dict
+            ``shared``: name -> ``rhat`` and ``ess``, of vectors the worst element. ``per_galaxy``:
+            name -> ``rhat_p50``, ``rhat_p90``, ``rhat_max``, ``ess_p50``, ``ess_min`` and
+            ``n_galaxies``; a large ``rhat_max`` beside a small ``rhat_p50`` is a single galaxy
+            whose chain is stuck. What does not vary is left out.
+        """
+        shared, per_galaxy = {}, {}
+        for name in self.shared_samples:
+            if (worst := self._rhat_and_ess(name)) is not None:
+                shared[name] = {"rhat": float(worst[0].max()), "ess": float(worst[1].min())}
+        for name in self.individual_samples:
+            if name.startswith(tuple(exclude_prefixes)):
+                continue
+            if (found := self._rhat_and_ess(name)) is not None:
+                rhat, ess = found
+                per_galaxy[name] = {
+                    "rhat_p50": float(np.median(rhat)),
+                    "rhat_p90": float(np.quantile(rhat, 0.9)),
+                    "rhat_max": float(rhat.max()),
+                    "ess_p50": float(np.median(ess)),
+                    "ess_min": float(ess.min()),
+                    "n_galaxies": len(rhat),
+                }
+        return {"shared": shared, "per_galaxy": per_galaxy}
+
+    def plot_population(self, params: Sequence[str] | None = None, **options: Any) -> Figure:
+        """Plot the marginals of what galaxies share, as a corner plot.
+
+        Parameters
+        ----------
+        params : sequence of str, optional
+            Shared parameters; by default all.
+        **options
+            As for `plot_corner`.
+        """
+        known = list(self.shared_samples)
+        for name in params or ():
+            if name.split("[")[0] not in known:
+                raise ParameterError(
+                    f"{name!r} is not shared by the galaxies{suggest(name, known)} "
+                    f"They share: {', '.join(known)}"
+                )
+        return self.plot_corner(list(params or known), **options)
+
+    def _draws(self, *, of_galaxies: bool) -> dict[str, np.ndarray]:
+        posterior = self.inference_data.posterior
+        names = free_parameters(self.inference_data)
+        wanted = [n for n in names if (GALAXY in posterior[n].dims) == of_galaxies]
+        return {n: posterior[n].values.reshape(-1, *posterior[n].shape[2:]) for n in wanted}
+
+    def _rhat_and_ess(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Worst R-hat and ESS over all axes but that of the galaxies; None if nothing varies."""
+        variable = self.inference_data.posterior[name]
+        n = variable.sizes.get(GALAXY, 1)
+        chains = variable.values.reshape(*variable.shape[:2], n, -1)
+        varies = np.ptp(chains, axis=(0, 1)) > 0
+        if not varies.any():
+            return None
+        arviz = load_arviz()
+        dataset = arviz.convert_to_dataset({"x": chains.astype(float)})
+        rhat = np.where(varies, arviz.rhat(dataset)["x"].values, -np.inf).max(axis=1)
+        ess = np.where(varies, arviz.ess(dataset)["x"].values, np.inf).min(axis=1)
+        return rhat[varies.any(axis=1)], ess[varies.any(axis=1)]

@@ -1,0 +1,239 @@
+"""Fit a population of galaxies: join model, engine and results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tengri_ppl.errors import DataError, ParameterError
+from tengri_ppl.inference.registry import get_method
+from tengri_ppl.models.population import (
+    Population,
+    population_model,
+    population_parameters,
+    population_sampling_model,
+)
+from tengri_ppl.models.relations import Shared, check_names
+from tengri_ppl.models.sed import SEDModel
+from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
+from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_parameters
+from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.workflows.infer import infer
+
+__all__ = ["PopulationFitter"]
+
+#: Entries of a galaxy that are no columns.
+_PHOTOMETRY = ("flux_obs", "noise", "mask", "id")
+_SPECTROSCOPY = ("spec_obs", "spec_noise", "wave_spec")
+_FIELD = ("sfh_field_psd_sigma", "sfh_field_psd_tau_myr")
+
+
+class PopulationFitter:
+    """Fit galaxies together with what they share.
+
+    Parameters
+    ----------
+    model : SEDModel or callable
+        The forward model of every galaxy, with all bands that occur; or a function
+        (prior of ``sfh_field_psd_sigma``, prior of ``sfh_field_psd_tau_myr``) -> SEDModel.
+    galaxies : sequence of mapping
+        For each galaxy ``flux_obs`` and ``noise`` (n_band,) [erg/s/cm^2/Hz]; optionally ``mask``
+        (n_band,), true for the bands to use, and ``id``. All other entries are numbers that are
+        known: parameters, as the ``redshift``, and what relations depend on.
+    psd_sigma_prior, psd_tau_prior : tuple of float, optional
+        Limits of flat priors of ``sfh_field_psd_sigma`` [dex] and ``sfh_field_psd_tau_myr`` [Myr],
+        shared by all galaxies, where ``model`` is a function.
+    population : Population, optional
+        What the galaxies share; by default the two parameters of the stochastic field.
+    n_pad : int, optional
+        Fill the population up to so many galaxies, which have no influence: populations of other
+        sizes then reuse the compiled programs.
+
+    Raises
+    ------
+    DataError
+        If the data of a galaxy are not usable; it names the galaxy.
+    ParameterError
+        If the relations don't belong to the model.
+    """
+
+    def __init__(
+        self,
+        model: SEDModel | Callable[[Any, Any], SEDModel],
+        galaxies: Sequence[Mapping[str, Any]],
+        psd_sigma_prior: tuple[float, float] = (0.01, 1.0),
+        psd_tau_prior: tuple[float, float] = (10.0, 3000.0),
+        *,
+        population: Population | None = None,
+        n_pad: int | None = None,
+    ) -> None:
+        if not isinstance(model, SEDModel):
+            from numpyro.distributions import Uniform
+
+            model = model(Uniform(*psd_sigma_prior), Uniform(*psd_tau_prior))
+        self.model = model
+        self.population = population or Population(*map(Shared, _FIELD))
+        self.ids = _labels(galaxies)
+        n = len(galaxies) if n_pad is None else n_pad
+        if n < len(galaxies):
+            raise ParameterError(f"n_pad={n_pad} is less than the {len(galaxies)} galaxies")
+        columns = _columns(galaxies, self.ids)
+        check_names(model.spec, self.population.relations, set(columns))
+        _check_columns(model, columns, self.ids)
+        flux, sigma, mask = _photometry(galaxies, self.ids, model)
+        n_filler = n - len(galaxies)
+        self.data = jnp.asarray(_filled(flux, n_filler, 0.0), dtype=float)
+        self.noise = GaussianNoise(
+            sigma=jnp.asarray(_filled(sigma, n_filler, MICROJANSKY_CGS), dtype=float),
+            mask=jnp.asarray(_filled(mask, n_filler, False)),
+        )
+        self.columns = {
+            name: jnp.asarray(_filled(x, n_filler, x[0]), dtype=float)
+            for name, x in columns.items()
+        }
+        self.present = jnp.arange(n) < len(galaxies)
+
+    def __repr__(self) -> str:
+        """Return the number of galaxies and what they share."""
+        return f"PopulationFitter({len(self.ids)} galaxies, {self.population!r})"
+
+    def run(
+        self,
+        method: str = "mcmc_nuts",
+        key: Array | None = None,
+        *,
+        init_from: Posterior | None = None,
+        **options: Any,
+    ) -> PopulationPosterior:
+        """Sample the posterior of all galaxies and of what they share.
+
+        Parameters
+        ----------
+        method : str
+            Name of an engine; see :func:`tengri_ppl.list_methods`.
+        key : Array, optional
+            Random key.
+        init_from : Posterior, optional
+            An earlier result for the same galaxies, from which the engine starts.
+        **options
+            ``lean``, ``max_memory_gb`` and ``progress`` as for :func:`tengri_ppl.infer`, and
+            options of the engine.
+        """
+        standard = get_method(method).coordinates == "standard"
+        n = len(self.present)
+        fillers = [f"filler {i}" for i in range(n - len(self.ids))]
+        posterior = infer(
+            population_model if standard else population_sampling_model,
+            (self.model, self.noise, self.data),
+            {"population": self.population, "columns": self.columns, "present": self.present},
+            method,
+            key,
+            init_from=init_from and _as_many(init_from, n),
+            coords={GALAXY: [*self.ids, *fillers], "band": list(self.model.bands)},
+            **options,
+        )
+        found = _first_galaxies(posterior.inference_data, len(self.ids))
+        names = population_parameters(self.model.spec, self.population, set(self.columns))
+        return PopulationPosterior(with_parameters(found, names), rerun=partial(_rerun, self))
+
+
+def _first_galaxies(found: Any, n: int) -> Any:
+    """Leave out what fills up the population."""
+    return found.map(lambda x: x.isel({GALAXY: slice(n)}) if GALAXY in x.dims else x)
+
+
+def _as_many(posterior: Posterior, n: int) -> Posterior:
+    """Repeat the first galaxy, so that a posterior has draws for n of them."""
+
+    def filled(group: Any) -> Any:
+        if GALAXY not in group.dims:
+            return group
+        index = np.arange(n)
+        return group.isel({GALAXY: np.where(index < group.sizes[GALAXY], index, 0)})
+
+    return Posterior(posterior.inference_data.map(filled))
+
+
+def _rerun(fitter: PopulationFitter, **options: Any) -> PopulationPosterior:
+    return fitter.run(**options)
+
+
+def _labels(galaxies: Sequence[Mapping[str, Any]]) -> list[Any]:
+    if not len(galaxies):
+        raise DataError("there are no galaxies; a population needs at least one")
+    labels = [galaxy.get("id", i) for i, galaxy in enumerate(galaxies)]
+    doubled = sorted({str(x) for x in labels if labels.count(x) > 1})
+    if doubled:
+        raise DataError(f"ids have to be unique; several galaxies are called {doubled[0]}")
+    return labels
+
+
+def _photometry(
+    galaxies: Sequence[Mapping[str, Any]], ids: Sequence[Any], model: SEDModel
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check fluxes, errors and masks of all galaxies; each (n_galaxy, n_band)."""
+    rows = []
+    for galaxy, label in zip(galaxies, ids, strict=True):
+        for name in _SPECTROSCOPY:
+            if galaxy.get(name) is not None:
+                raise DataError(f"galaxy {label}: {name} is not supported, only photometry is")
+        for name in ("flux_obs", "noise"):
+            if name not in galaxy:
+                raise DataError(f"galaxy {label} has no {name!r}; expected fluxes and their errors")
+        flux, sigma = np.asarray(galaxy["flux_obs"], float), np.asarray(galaxy["noise"], float)
+        mask = np.asarray(galaxy.get("mask", np.ones(np.shape(flux), bool)))
+        if mask.shape == flux.shape and mask.dtype == bool and not mask.any():
+            rows.append((np.zeros(model.n_band), np.full(model.n_band, MICROJANSKY_CGS), mask))
+            continue
+        try:
+            validate_fluxes(flux, sigma, model.n_band, model.bands, mask)
+        except DataError as error:
+            raise DataError(f"galaxy {label}: {error}") from error
+        rows.append((np.where(mask, flux, 0.0), np.where(mask, sigma, MICROJANSKY_CGS), mask))
+    flux, sigma, mask = (np.stack(column) for column in zip(*rows, strict=True))
+    return flux, sigma, mask
+
+
+def _columns(galaxies: Sequence[Mapping[str, Any]], ids: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Collect what is known of the galaxies beside their photometry."""
+    names = dict.fromkeys(name for galaxy in galaxies for name in galaxy)
+    columns = {}
+    for name in names:
+        if name in _PHOTOMETRY or name in _SPECTROSCOPY:
+            continue
+        values = []
+        for galaxy, label in zip(galaxies, ids, strict=True):
+            try:
+                values.append(float(galaxy[name]))
+            except (KeyError, TypeError, ValueError):
+                raise DataError(
+                    f"galaxy {label}: {name} is {galaxy.get(name)!r}; expected a number for every "
+                    "galaxy"
+                ) from None
+        columns[name] = np.array(values)
+    return columns
+
+
+def _check_columns(model: SEDModel, columns: Mapping[str, np.ndarray], ids: Sequence[Any]) -> None:
+    """Refuse values that are not finite, or outside of what the model is made for."""
+    for name, values in columns.items():
+        prior = model.spec.priors.get(name)
+        good = np.isfinite(values)
+        if prior is not None:
+            good &= np.asarray(prior.support(jnp.asarray(values)))
+        if not good.all():
+            i = int(np.argmin(good))
+            wanted = "a finite number" if prior is None else f"a value in the support of {prior}"
+            raise DataError(f"galaxy {ids[i]}: {name} is {values[i]:g}; expected {wanted}")
+
+
+def _filled(values: np.ndarray, n: int, filler: Any) -> np.ndarray:
+    """Append n galaxies."""
+    rows = np.full((n, *values.shape[1:]), filler, dtype=values.dtype)
+    return np.concatenate([values, rows])
