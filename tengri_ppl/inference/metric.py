@@ -150,7 +150,7 @@ def _drawn(predict: Any, curved: bool, frame: _Frame, y: Array) -> MetricDraws:
 
 def _at_once(frame: _Frame, draws: Array) -> int:
     """Return the number of draws whose Jacobians are evaluated at once."""
-    return largest_divisor(len(draws), max(_LANES // len(frame.root), 1))
+    return largest_divisor(len(draws), max(_LANES // max(len(frame.root), 1), 1))
 
 
 def _solve_curve(predict: Any, frame: _Frame, y: Array) -> tuple[Array, Array, Array, Array]:

@@ -25,7 +25,13 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
 
-__all__ = ["Calibration", "Population", "population_model", "population_parameters", "population_sampling_model"]
+__all__ = [
+    "Calibration",
+    "Population",
+    "population_model",
+    "population_parameters",
+    "population_sampling_model",
+]
 
 
 @jax.tree_util.register_dataclass

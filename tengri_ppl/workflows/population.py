@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpyro.distributions import Uniform
 
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.inference.registry import get_method
@@ -74,8 +75,6 @@ class PopulationFitter:
         n_pad: int | None = None,
     ) -> None:
         if not isinstance(model, SEDModel):
-            from numpyro.distributions import Uniform
-
             model = model(Uniform(*psd_sigma_prior), Uniform(*psd_tau_prior))
         self.model = model
         self.population = population or Population(*map(Shared, _FIELD))
