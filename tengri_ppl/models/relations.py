@@ -139,7 +139,7 @@ class NormalPopulation:
         """Sample mean and standard deviation."""
         prior = spec[self.name]
         loc = prior if self.loc is None else self.loc
-        scale = _wide(prior) if self.scale is None else self.scale
+        scale = _wide(self.name, prior) if self.scale is None else self.scale
         return _sampled({f"{self.name}_loc": loc, f"{self.name}_scale": scale})
 
     def sample_galaxies(
@@ -207,7 +207,9 @@ class ScalingRelation:
         slopes = _each(dist.Normal(0.0, 1.0) if self.slope is None else self.slope, n, "slope")
         priors = {
             f"{self.name}_intercept": prior if self.intercept is None else self.intercept,
-            f"{self.name}_scatter": _wide(prior) if self.scatter is None else self.scatter,
+            f"{self.name}_scatter": _wide(self.name, prior)
+            if self.scatter is None
+            else self.scatter,
         }
         priors |= {f"{self.name}_slope_{x}": b for x, b in zip(self.needs, slopes, strict=True)}
         return _sampled(priors)
@@ -263,7 +265,10 @@ class MultivariateNormalPopulation:
     def sample_shared(self, spec: Parameters) -> dict[str, Array]:
         """Sample means, standard deviations and the Cholesky factor of the correlations."""
         priors = {f"{n}_loc": self.loc.get(n, spec[n]) for n in self.names}
-        priors |= {f"{n}_scale": self.scale.get(n, _wide(spec[n])) for n in self.names}
+        priors |= {
+            f"{n}_scale": self.scale[n] if n in self.scale else _wide(n, spec[n])
+            for n in self.names
+        }
         priors["correlation_cholesky"] = dist.LKJCholesky(len(self.names), self.concentration)
         shared = _sampled(priors)
         cholesky = shared["correlation_cholesky"]
@@ -274,10 +279,15 @@ class MultivariateNormalPopulation:
         self, spec: Parameters, shared: Mapping[str, Array], known: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Sample the parameters together."""
-        del spec, known
         loc = jnp.stack([shared[f"{n}_loc"] for n in self.names])
         scale = jnp.stack([shared[f"{n}_scale"] for n in self.names])
         tril = scale[:, None] * shared["correlation_cholesky"]
+        present = known.get("present")
+        if present is not None:
+            fillers = [_filler(spec[n]) for n in self.names]
+            middle, width = (jnp.stack(x) for x in zip(*fillers, strict=True))
+            loc = jnp.where(present[:, None], loc, middle)
+            tril = jnp.where(present[:, None, None], tril, jnp.diag(width))
         members = numpyro.sample("members", dist.MultivariateNormal(loc, scale_tril=tril))
         return {
             name: numpyro.deterministic(name, members[..., i]) for i, name in enumerate(self.names)
@@ -294,29 +304,50 @@ class MultivariateNormalPopulation:
 
 
 def bounded_normal(prior: Any, loc: Array, scale: Array, known: Mapping[str, Any]) -> Any:
-    """Return a Gaussian that is truncated to a prior's support.
-
-    Galaxies that only fill up the plate (``known["present"]`` is false) get one that does not
-    depend on the population: the middle of the prior.
-    """
+    """Return a Gaussian that is truncated to a prior's support."""
+    low, high = _bounds(prior)
     present = known.get("present")
     if present is not None:
-        loc = jnp.where(present, loc, _middle(prior))
-        scale = jnp.where(present, scale, jnp.sqrt(prior.variance))
-    support = prior.support
-    low, high = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+        middle, width = _filler(prior)
+        loc, scale = jnp.where(present, loc, middle), jnp.where(present, scale, width)
     if low is None and high is None:
         return dist.Normal(loc, scale)
     return dist.TruncatedNormal(loc, scale, low=low, high=high)
 
 
-def _middle(prior: Any) -> Array:
-    middle: Array = prior.mean
-    return middle
+def _bounds(prior: Any) -> tuple[Any, Any]:
+    support = prior.support
+    return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
 
 
-def _wide(prior: Any) -> Any:
-    return dist.HalfNormal(jnp.sqrt(prior.variance))
+def _filler(prior: Any) -> tuple[Any, Any]:
+    """Mean and width for galaxies that only fill up the plate: they depend on nothing shared."""
+    match _bounds(prior):
+        case None, None:
+            return 0.0, 1.0
+        case None, high:
+            return high - 1.0, 0.1
+        case low, None:
+            return low + 1.0, 0.1
+        case low, high:
+            return 0.5 * (low + high), 0.1 * (high - low)
+
+
+def _wide(name: str, prior: Any) -> Any:
+    """Return a half-normal as wide as a prior.
+
+    Raises
+    ------
+    ParameterError
+        If the width of the prior is not known.
+    """
+    try:
+        return dist.HalfNormal(jnp.sqrt(prior.variance))
+    except NotImplementedError as error:
+        raise ParameterError(
+            f"{name}: the variance of its prior {prior} is not known, so it has no default for the "
+            "width of the population; give one, for example dist.HalfNormal(0.5)"
+        ) from error
 
 
 def _sampled(priors: Mapping[str, Any]) -> dict[str, Array]:
@@ -367,6 +398,10 @@ def check_names(spec: Parameters, relations: tuple[Relation, ...], columns: set[
             "Parameters(...) whose support contains all values"
         )
     governed = [name for relation in relations for name in relation.names]
+    sites = [site for relation in relations for site in relation.shared_sites()]
+    for site in sites:
+        if sites.count(site) > 1:
+            raise ParameterError(f"{site}: two relations sample it; keep one")
     known = columns | {name for name in spec.priors if name not in governed}
     for relation in relations:
         for name in relation.names:

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from small_targets import Y, conjugate, regression, ridge, ridge_moments
 
@@ -27,6 +29,29 @@ def test_a_gaussian_is_exact(run):
     assert result.notes == ()
 
 
+@pytest.mark.parametrize("run", [run_mgvi, run_geovi])
+def test_more_coordinates_than_data_are_exact_too(run):
+    """Five data on a line of forty Gaussian weights: the others keep their prior."""
+    design = np.random.default_rng(3).normal(size=(5, 40))
+    y = design @ np.random.default_rng(4).normal(size=40)
+    result = run(Target(underdetermined, (jnp.asarray(design), jnp.asarray(y))), jax.random.key(0))
+    marginal = design @ design.T + np.eye(5)
+    mean = design.T @ np.linalg.solve(marginal, y)
+    covariance = np.eye(40) - design.T @ np.linalg.solve(marginal, design)
+    evidence = -0.5 * (y @ np.linalg.solve(marginal, y) + np.linalg.slogdet(marginal)[1])
+    draws = result.samples["w"][0]
+    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=2e-3)
+    assert np.max(np.abs(np.cov(draws, rowvar=False) - covariance)) < 5 / np.sqrt(4000)
+    expected = evidence - 2.5 * np.log(2 * np.pi)
+    assert result.diagnostics["elbo"] == pytest.approx(expected, abs=0.01)
+    assert result.diagnostics["kl_divergence"] < 0.01
+
+
+def underdetermined(design, y=None):
+    weights = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([design.shape[1]]).to_event(1))
+    numpyro.sample("y", dist.Normal(design @ weights, 1.0).to_event(1), obs=y)
+
+
 def test_geovi_follows_a_curved_ridge_and_knows_its_own_density():
     mean, sd, evidence = ridge_moments(3.0)
     result = run_geovi(Target(ridge, (3.0,)), jax.random.key(1))
@@ -38,6 +63,13 @@ def test_geovi_follows_a_curved_ridge_and_knows_its_own_density():
     # only a normalised density gives the evidence
     assert result.diagnostics["log_evidence"] == pytest.approx(evidence, abs=0.02)
     assert result.diagnostics["kl_divergence"] < 0.05
+
+
+@pytest.mark.parametrize("key", range(4))
+def test_the_mean_does_not_slide_along_the_ridge(key):
+    mean, sd, _ = ridge_moments(3.0)
+    draws = run_geovi(Target(ridge, (3.0,)), jax.random.key(key)).samples["x"][0]
+    np.testing.assert_array_less(np.abs(draws.mean(axis=0) - mean), 0.05 * sd)
 
 
 def test_mgvi_on_a_curved_ridge_is_off_and_says_so():

@@ -51,6 +51,29 @@ def test_correlated_gaussian_has_the_right_moments(gaussian):
     np.testing.assert_allclose(gaussian.samples["sum"], x.sum(axis=-1), rtol=1e-4, atol=1e-4)
 
 
+def stretched(factor):
+    x = numpyro.sample("x", dist.MultivariateNormal(jnp.zeros(60), scale_tril=factor))
+    numpyro.deterministic("sum", x.sum())
+
+
+def test_many_coordinates_are_whitened_by_the_curvature():
+    """Widths from 0.01 to 2 along oblique axes, which no adapted variances know."""
+    widths = np.geomspace(0.01, 2.0, 60)
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
+    factor = np.linalg.cholesky(axes @ np.diag(widths**2) @ axes.T)
+    options = NUTSOptions(n_warmup=100, n_samples=500)
+    result = run_nuts(Target(stretched, (jnp.asarray(factor),)), jax.random.key(0), options)
+    x = result.samples["x"]
+    u = x @ axes / widths
+    assert u.shape == (4, 500, 60)
+    (_, ess), (_, ess_of_squares) = (worst_rhat_and_ess({"": y}) for y in (u, u**2))
+    assert min(ess, ess_of_squares) > 400
+    assert np.max(np.abs(u.mean(axis=(0, 1)))) < 5 / np.sqrt(ess)
+    assert np.max(np.abs(u.std(axis=(0, 1)) - 1.0)) < 5 / np.sqrt(2 * ess_of_squares)
+    assert result.sample_stats["n_steps"].max() <= 63  # 255 if it were not whitened
+    np.testing.assert_allclose(result.samples["sum"], x.sum(axis=-1), rtol=1e-3, atol=0.05)
+
+
 def test_statistics_are_those_of_the_draws(gaussian):
     stats = gaussian.sample_stats
     assert {"lp", "energy", "diverging", "acceptance_rate", "n_steps"} <= set(stats)

@@ -137,6 +137,21 @@ def test_the_energy_is_the_models_and_masked_nans_do_not_enter():
     assert np.all(np.isfinite(jacobian))
 
 
+@pytest.mark.parametrize("free", [False, True])
+def test_known_errors_are_no_part_of_the_prediction(free):
+    def model(y):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0)) if free else 0.3
+        numpyro.sample("y", dist.Normal(x, scale).expand([N]).to_event(1), obs=y)
+
+    layout = (("scale", ()), ("x", ())) if free else (("x", ()),)
+    at = jnp.full(len(layout), 0.5)
+    _, prediction = jax.jit(lambda xi, y: whitened_prediction(model, layout, xi, (y,), {}))(
+        at, jnp.zeros(N)
+    )
+    assert prediction.shape == (2 * N if free else N,)
+
+
 def test_the_metric_is_the_fisher_information():
     """J^T J is the covariance of the score over data drawn from the model, on average."""
     layout = (("scale", ()), ("x", (N,)))

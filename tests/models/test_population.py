@@ -138,8 +138,11 @@ def test_coordinates_for_samplers_are_those_of_the_same_model(sed, population, g
 
 
 @pytest.mark.parametrize("model", [population_model, population_sampling_model])
-def test_fillers_contribute_nothing_to_what_is_shared(sed, population, galaxies, model):
+@pytest.mark.parametrize("together", [False, True])
+def test_fillers_contribute_nothing_to_what_is_shared(sed, population, galaxies, model, together):
     _, data, sigma = galaxies
+    if together:
+        population = Population(MultivariateNormalPopulation((MASS, MET)))
     options = {"population": population, "columns": {"redshift": REDSHIFT}}
     alone = Target(model, (sed, tg.GaussianNoise(sigma=sigma), data), options)
     filler = jnp.full((2, sed.n_band), jnp.nan)
@@ -154,15 +157,18 @@ def test_fillers_contribute_nothing_to_what_is_shared(sed, population, galaxies,
     )
     z = jax.tree.map(lambda x: x[0], alone.initial(jax.random.key(3), 1))
     more = {
-        name: jnp.append(x, jnp.array([0.3, -1.2])) if x.shape == (N,) else x
+        name: jnp.concatenate([x, 0.5 + x[:2]]) if x.shape[:1] == (N,) else x
         for name, x in z.items()
     }
     expected, got = jax.grad(alone.potential)(z), jax.grad(filled.potential)(more)
     for name, slope in expected.items():
-        np.testing.assert_allclose(got[name][:N] if slope.shape else got[name], slope, rtol=1e-4)
-    other = {n: x.at[N:].add(0.5) if x.shape else x for n, x in more.items()}
+        every = slope.shape[:1] == (N,)
+        np.testing.assert_allclose(got[name][:N] if every else got[name], slope, rtol=1e-4)
+    other = {n: x.at[N:].add(0.2) if x.shape[:1] == (N,) else x for n, x in more.items()}
     change = jax.grad(filled.potential)(other)
-    assert all(change[n] == got[n] for n, x in z.items() if not x.shape)
+    for name, x in z.items():
+        if x.shape[:1] != (N,):
+            np.testing.assert_array_equal(change[name], got[name])
 
 
 def test_missing_bands_may_hold_anything(sed, population, galaxies):
@@ -243,6 +249,11 @@ def test_several_parameters_are_correlated(sed, galaxies):
         ((Shared("dust_tau"),), (), "no parameter of the model.*dust_tau_diff"),
         ((Shared(DUST), NormalPopulation(DUST)), (), "two relations sample it"),
         ((Shared("redshift"),), ("redshift",), "redshift: known for each galaxy"),
+        (
+            (MultivariateNormalPopulation((MASS, MET)), MultivariateNormalPopulation((DUST,))),
+            (),
+            "correlation: two relations sample it",
+        ),
         ((), ("sfh_delayed_age_gyr",), "a column of the data and fixed"),
         ((ScalingRelation(MET, on="mass"),), (), "depends on 'mass'"),
         ((ScalingRelation(MET, on=DUST), NormalPopulation(DUST)), (), "earlier relation"),
@@ -260,6 +271,12 @@ def test_relations_that_cannot_be_are_refused(sed, galaxies, relations, columns,
             population=Population(*relations),
             columns=columns,
         )
+
+
+def test_a_prior_of_unknown_width_asks_for_one(sed):
+    spec = sed.spec.replace(met_logzsol=dist.ImproperUniform(dist.constraints.real, (), ()))
+    with pytest.raises(tg.ParameterError, match="met_logzsol: the variance of its prior"):
+        handlers.seed(NormalPopulation(MET, loc=dist.Normal(0.0, 1.0)).sample_shared, 0)(spec)
 
 
 def test_what_is_no_relation_is_refused():
