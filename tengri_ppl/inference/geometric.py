@@ -7,9 +7,10 @@ arXiv:1901.11033) draws from :math:`N(m, M(m)^{-1})`; geoVI (Frank, Leike & Enss
 :math:`g(\xi) = \xi - m + J(m)^T [t(\xi) - t(m)] = w`, so that the draws follow the curvature. Then
 the mean moves to where the energy averaged over the draws is least, and so on.
 
-M is factorised (QR of J), not inverted by conjugate gradients: exact, and the faster up to some
-hundred coordinates. With :math:`M = R^T R` and :math:`w = R^T y`, y is standard normal, and so both
-methods have a density: that of y times Jacobians.
+M is factorised by the singular vectors of J, not inverted by conjugate gradients: exact, and the
+faster for up to some hundred data or coordinates. With :math:`w = M^{1/2} y`, y is standard normal,
+and so both methods have a density: that of y times Jacobians. Directions in which J is zero keep
+their prior, and cost nothing.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def _newton_step(predict: Any, frame: _Frame, centre: Array, offset: Array, weig
     """Move the centre of all draws by a step of Newton's method, in widths, with a line search."""
 
     def local(s: Array) -> tuple[Array, Array]:
-        jacobian = _jacobian(predict, centre + s)
+        jacobian = frame.rooted(_jacobian(predict, centre + s), -1.0)
         return jax.grad(lambda xi: predict(xi)[0])(centre + s), jacobian.T @ jacobian
 
     def mean_energy(point: Array) -> Array:
@@ -216,9 +216,8 @@ def _newton_step(predict: Any, frame: _Frame, centre: Array, offset: Array, weig
 
     gradients, metrics = jax.lax.map(local, offset, batch_size=_at_once(frame, offset))
     gradient, metric = weight @ gradients, jnp.einsum("n,nij->ij", weight, metrics)
-    metric = metric + jnp.eye(centre.size)
-    whitened = frame.rooted(frame.rooted(metric, -1.0).T, -1.0)
-    step = -frame.rooted(jnp.linalg.solve(whitened, frame.rooted(gradient, -1.0)), -1.0)
+    metric = metric + frame.rooted(jnp.eye(centre.size), -2.0)
+    step = -frame.rooted(jnp.linalg.solve(metric, frame.rooted(gradient, -1.0)), -1.0)
     lengths = jnp.append(0.5 ** jnp.arange(8), 0.0)
     energies = jax.lax.map(lambda a: mean_energy(centre + a * step), lengths)
     best = lengths[jnp.argmin(energies)]

@@ -205,11 +205,7 @@ def run_nuts(
 
     chains = Chains(states, progress)
     chains.compile(program)
-    *_, (window_start, window_end), _ = build_adaptation_schedule(options.n_warmup)
-    chains.advance(program, "warmup", 0, window_start, options.n_warmup)
-    window = chains.advance(program, "warmup", window_start, window_end + 1, options.n_warmup)
-    _share_mass_matrix(chains, window["x"], dense)
-    chains.advance(program, "warmup", window_end + 1, options.n_warmup, options.n_warmup)
+    _warm_up(chains, program, options.n_warmup, dense)
     draws = draw_samples(chains, program, options)
     return InferenceResult(
         method="mcmc_nuts",
@@ -258,6 +254,15 @@ def _first_states(
         )
         for g in groups
     ]
+
+
+def _warm_up(chains: Chains, program: Any, n: int, dense: bool) -> None:
+    """Adapt in n iterations; all chains share the mass matrix of the last window that makes one."""
+    *_, (start, end), _ = build_adaptation_schedule(n)
+    chains.advance(program, "warmup", 0, start, n)
+    window = chains.advance(program, "warmup", start, end + 1, n)
+    _share_mass_matrix(chains, window["x"], dense)
+    chains.advance(program, "warmup", end + 1, n, n)
 
 
 def _share_mass_matrix(chains: Chains, z: Mapping[str, np.ndarray], dense: bool) -> None:
