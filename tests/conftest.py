@@ -100,6 +100,22 @@ def sdss() -> tg.Observation:
     return tg.Observation(photometry=tg.Photometry.from_names(bands))
 
 
+@pytest.fixture(scope="session")
+def delayed_spec() -> tg.Parameters:
+    """Galaxies that differ in redshift, mass, e-folding time, metallicity and dust."""
+    return tg.Parameters(
+        sfh="delayed",
+        dust="single",
+        dust_law="calzetti",
+        redshift=tg.Uniform(0.02, 0.3),
+        sfh_delayed_log_mass=tg.Uniform(7.0, 12.5),
+        sfh_delayed_tau_gyr=tg.Uniform(0.3, 5.0),
+        sfh_delayed_age_gyr=8.0,
+        met_logzsol=tg.Uniform(-1.5, 0.3),
+        dust_tau_diff=tg.Uniform(0.0, 2.0),
+    )
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)

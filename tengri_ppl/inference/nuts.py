@@ -183,11 +183,7 @@ def run_nuts(
     options = options or NUTSOptions()
     flat = FlatTarget(target)
     key_init, key_run = jax.random.split(key)
-    frame = None
-    if options.dense_mass_matrix is None and flat.dimension > _MAX_LEARNT:
-        key_mode, key_init = jax.random.split(key_init)
-        start = start or start_at_mode(flat, key_mode)
-        frame = Start(start.mean, start.factor)
+    start, frame = _framed(flat, key_init, options, start)
     dense = frame is None and options.dense_mass_matrix is not False
     engine = _engine(
         target.model,
@@ -216,6 +212,17 @@ def run_nuts(
         diagnostics={"n_evaluations": float(chains.n_evaluations)},
         notes=chains.notes,
     )
+
+
+def _framed(
+    flat: FlatTarget, key: Array, options: NUTSOptions, start: Start | None
+) -> tuple[Start | None, Start | None]:
+    """Return the start, and what whitens the coordinates if there are many."""
+    if options.dense_mass_matrix is not None or flat.dimension <= _MAX_LEARNT:
+        return start, None
+    if start is None:
+        start = start_at_mode(flat, jax.random.fold_in(key, 1))
+    return start, Start(start.mean, start.factor)
 
 
 def _first_points(

@@ -19,10 +19,18 @@ from numpyro.infer.reparam import Reparam
 
 from tengri_ppl.models.parameters import Parameters
 
-__all__ = ["STANDARD", "StandardNormalReparam", "standard_coordinates", "standardized"]
+__all__ = [
+    "STANDARD",
+    "NonCentredReparam",
+    "StandardNormalReparam",
+    "standard_coordinates",
+    "standardized",
+]
 
 #: Appended to the name of a parameter for the standard normal site that is sampled in its place.
 STANDARD = "_std"
+#: Probabilities stay this far from 0 and 1, in 32 bits too.
+_EDGE = 1e-7
 
 
 class StandardNormalReparam(Reparam):
@@ -44,6 +52,27 @@ class StandardNormalReparam(Reparam):
         if isinstance(prior, dist.LogUniform):
             return None, jnp.exp(jnp.log(low) + (jnp.log(high) - jnp.log(low)) * ndtr(z))
         return None, low + (high - low) * ndtr(z)
+
+
+class NonCentredReparam(Reparam):
+    """Sample standard normals in place of a site whose distribution depends on other sites.
+
+    For normal, truncated normal and multivariate normal distributions. The site ``name`` becomes
+    deterministic and ``name + "_std"`` is sampled.
+    """
+
+    def __call__(self, name: str, fn: Any, obs: Any) -> tuple[None, Array]:
+        """Replace the site; see :class:`numpyro.infer.reparam.Reparam`."""
+        if obs is not None:
+            raise ValueError(f"site {name!r} is observed, so it can't be reparametrised")
+        fn, expand, event_dim = self._unwrap(fn)
+        standard = dist.Normal(0.0, 1.0).expand(fn.shape()).to_event(fn.event_dim)
+        z = numpyro.sample(name + STANDARD, self._wrap(standard, expand, event_dim))
+        if isinstance(fn, dist.MultivariateNormal):
+            return None, fn.loc + jnp.einsum("...ij,...j->...i", fn.scale_tril, z)
+        if isinstance(fn, dist.Normal):
+            return None, fn.loc + fn.scale * z
+        return None, fn.icdf(jnp.clip(ndtr(z), _EDGE, 1.0 - _EDGE))
 
 
 def standardized(spec: Parameters, params: Mapping[str, Array]) -> dict[str, Array]:

@@ -14,11 +14,11 @@ from jax.typing import ArrayLike
 from numpyro import handlers
 from numpyro.infer.reparam import Reparam
 
-from tengri_ppl.errors import ParameterError
-from tengri_ppl.models.coordinates import standard_coordinates
+from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.models.coordinates import NonCentredReparam, standard_coordinates
 from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.parameters import Parameters
-from tengri_ppl.models.relations import NonCentredReparam, Relation, Shared, check_names
+from tengri_ppl.models.relations import Relation, Shared
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "Population",
+    "check_names",
     "population_model",
     "population_parameters",
     "population_sampling_model",
@@ -174,6 +175,45 @@ def population_model(
         flux = jnp.broadcast_to(flux, (n_galaxy, sed.n_band))
         numpyro.sample("flux", flux_distribution(flux, noise, data).to_event(1), obs=data)
     return flux * MICROJANSKY_CGS
+
+
+def check_names(spec: Parameters, relations: tuple[Relation, ...], columns: set[str]) -> None:
+    """Refuse relations that the SED model can't have.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, fixed, or sampled twice, or something it needs is not known.
+    """
+    for name in columns & set(spec.fixed):
+        raise ParameterError(
+            f"{name}: a column of the data and fixed in the model; give it a prior in "
+            "Parameters(...) whose support contains all values"
+        )
+    governed = [name for relation in relations for name in relation.names]
+    sites = [site for relation in relations for site in relation.shared_sites()]
+    for site in sites:
+        if sites.count(site) > 1:
+            raise ParameterError(f"{site}: two relations sample it; keep one")
+    known = columns | {name for name in spec.priors if name not in governed}
+    for relation in relations:
+        for name in relation.names:
+            if name not in spec:
+                raise ParameterError(f"{name!r} is no parameter of the model{suggest(name, spec)}")
+            if name not in spec.priors or name in columns:
+                raise ParameterError(
+                    f"{name}: known for each galaxy, so a population can't have a distribution of "
+                    "it; give it a prior in Parameters(...)"
+                )
+            if governed.count(name) > 1:
+                raise ParameterError(f"{name}: two relations sample it; keep one")
+        for name in relation.needs:
+            if name not in known:
+                raise ParameterError(
+                    f"{relation.names[0]} depends on {name!r}, which is neither a column of the "
+                    f"data nor a free parameter of an earlier relation{suggest(name, known)}"
+                )
+        known |= set(relation.names)
 
 
 def population_sampling_model(

@@ -16,24 +16,17 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
-from jax.scipy.special import ndtr
-from numpyro.infer.reparam import Reparam
 
-from tengri_ppl.errors import ParameterError, suggest
-from tengri_ppl.models.coordinates import STANDARD
+from tengri_ppl.errors import ParameterError
 from tengri_ppl.models.parameters import Parameters
 
 __all__ = [
     "MultivariateNormalPopulation",
-    "NonCentredReparam",
     "NormalPopulation",
     "Relation",
     "ScalingRelation",
     "Shared",
 ]
-
-#: Probabilities stay this far from 0 and 1, in 32 bits too.
-_EDGE = 1e-7
 
 
 def _static(**options: Any) -> Any:
@@ -361,63 +354,3 @@ def _each(value: Any, n: int, what: str) -> tuple[Any, ...]:
     if len(value) != n:
         raise ParameterError(f"{what} has {len(value)} entries; expected one for each of {n}")
     return tuple(value)
-
-
-class NonCentredReparam(Reparam):
-    """Sample standard normals in place of a site whose distribution depends on other sites.
-
-    For normal, truncated normal and multivariate normal distributions. The site ``name`` becomes
-    deterministic and ``name + "_std"`` is sampled.
-    """
-
-    def __call__(self, name: str, fn: Any, obs: Any) -> tuple[None, Array]:
-        """Replace the site; see :class:`numpyro.infer.reparam.Reparam`."""
-        if obs is not None:
-            raise ValueError(f"site {name!r} is observed, so it can't be reparametrised")
-        fn, expand, event_dim = self._unwrap(fn)
-        standard = dist.Normal(0.0, 1.0).expand(fn.shape()).to_event(fn.event_dim)
-        z = numpyro.sample(name + STANDARD, self._wrap(standard, expand, event_dim))
-        if isinstance(fn, dist.MultivariateNormal):
-            return None, fn.loc + jnp.einsum("...ij,...j->...i", fn.scale_tril, z)
-        if isinstance(fn, dist.Normal):
-            return None, fn.loc + fn.scale * z
-        return None, fn.icdf(jnp.clip(ndtr(z), _EDGE, 1.0 - _EDGE))
-
-
-def check_names(spec: Parameters, relations: tuple[Relation, ...], columns: set[str]) -> None:
-    """Refuse relations that the SED model can't have.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is unknown, fixed, or sampled twice, or something it needs is not known.
-    """
-    for name in columns & set(spec.fixed):
-        raise ParameterError(
-            f"{name}: a column of the data and fixed in the model; give it a prior in "
-            "Parameters(...) whose support contains all values"
-        )
-    governed = [name for relation in relations for name in relation.names]
-    sites = [site for relation in relations for site in relation.shared_sites()]
-    for site in sites:
-        if sites.count(site) > 1:
-            raise ParameterError(f"{site}: two relations sample it; keep one")
-    known = columns | {name for name in spec.priors if name not in governed}
-    for relation in relations:
-        for name in relation.names:
-            if name not in spec:
-                raise ParameterError(f"{name!r} is no parameter of the model{suggest(name, spec)}")
-            if name not in spec.priors or name in columns:
-                raise ParameterError(
-                    f"{name}: known for each galaxy, so a population can't have a distribution of "
-                    "it; give it a prior in Parameters(...)"
-                )
-            if governed.count(name) > 1:
-                raise ParameterError(f"{name}: two relations sample it; keep one")
-        for name in relation.needs:
-            if name not in known:
-                raise ParameterError(
-                    f"{relation.names[0]} depends on {name!r}, which is neither a column of the "
-                    f"data nor a free parameter of an earlier relation{suggest(name, known)}"
-                )
-        known |= set(relation.names)

@@ -15,11 +15,12 @@ from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.inference.registry import get_method
 from tengri_ppl.models.population import (
     Population,
+    check_names,
     population_model,
     population_parameters,
     population_sampling_model,
 )
-from tengri_ppl.models.relations import Shared, check_names
+from tengri_ppl.models.relations import Shared
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
