@@ -14,8 +14,19 @@ NUTS = {"n_warmup": 150, "n_samples": 150, "num_chains": 2}
 
 
 @pytest.fixture(scope="module")
-def sed(delayed_spec, ssp, sdss):
-    return tg.SEDModel(delayed_spec.replace(met_logzsol=-0.2), ssp, sdss)
+def sed(ssp, sdss):
+    spec = tg.Parameters(
+        sfh="delayed",
+        dust="single",
+        dust_law="calzetti",
+        redshift=tg.Uniform(0.02, 0.3),
+        sfh_delayed_log_mass=tg.Uniform(7.0, 12.5),
+        sfh_delayed_tau_gyr=tg.Uniform(0.3, 5.0),
+        sfh_delayed_age_gyr=8.0,
+        met_logzsol=-0.2,
+        dust_tau_diff=tg.Uniform(0.0, 2.0),
+    )
+    return tg.SEDModel(spec, ssp, sdss)
 
 
 @pytest.fixture(scope="module")
