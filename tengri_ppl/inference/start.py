@@ -107,8 +107,10 @@ def start_from_draws(x: Array) -> Start:
             f"{n} draws don't give a covariance of {dimension} coordinates; use more draws"
         )
     centred = x - x.mean(axis=0)
-    covariance = centred.T @ centred / (n - 1) + _REGULARISATION * jnp.eye(dimension)
-    return Start(x.mean(axis=0), jnp.linalg.cholesky(covariance))
+    covariance = centred.T @ centred / (n - 1)
+    rounding = 10 * dimension * jnp.finfo(x.dtype).eps
+    ridge = jnp.diag(rounding * jnp.diag(covariance) + _REGULARISATION)
+    return Start(x.mean(axis=0), jnp.linalg.cholesky(covariance + ridge))
 
 
 def start_refined(start: Start, x: np.ndarray) -> Start:

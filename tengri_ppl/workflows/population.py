@@ -149,13 +149,29 @@ def _first_galaxies(found: Any, n: int) -> Any:
 
 
 def _as_many(posterior: Posterior, n: int) -> Posterior:
-    """Repeat the first galaxy, so that a posterior has draws for n of them."""
+    """Add draws for what fills up the population to n galaxies.
+
+    They are draws of the first galaxy in another order for every filler: equal ones would make the
+    covariance singular.
+    """
+    import xarray as xr
 
     def filled(group: Any) -> Any:
-        if GALAXY not in group.dims:
+        names = [name for name in group.data_vars if GALAXY in group[name].dims]
+        if not names or "draw" not in group.dims or group.sizes[GALAXY] == n:
             return group
-        index = np.arange(n)
-        return group.isel({GALAXY: np.where(index < group.sizes[GALAXY], index, 0)})
+        n_galaxy, n_draw = group.sizes[GALAXY], group.sizes["draw"]
+        filler = np.arange(n) - n_galaxy
+        shift = np.where(filler < 0, 0, (filler + 1) * n_draw // (n - n_galaxy + 1))
+        draw = (np.arange(n_draw) + shift[:, None]) % n_draw
+        galaxies = group[names].isel(
+            {
+                GALAXY: xr.DataArray(np.where(filler < 0, np.arange(n), 0), dims=GALAXY),
+                "draw": xr.DataArray(draw, dims=(GALAXY, "draw")),
+            }
+        )
+        galaxies = galaxies.drop_vars(["draw", GALAXY]).transpose("chain", "draw", GALAXY, ...)
+        return group.drop_dims(GALAXY).merge(galaxies)
 
     return Posterior(posterior.inference_data.map(filled))
 
