@@ -20,21 +20,25 @@ from tengri_ppl.physics.agn import AGN
 from tengri_ppl.physics.component import registered_components
 from tengri_ppl.physics.templates import TemplateAxis, TemplateFile, save_templates
 
-#: Every registered component: the test that loops over these covers what is registered.
-CHOICES = sorted(registered_components())
-#: Kinds that one model has at once, so that fewer models cover everything.
-TOGETHER = ("sfh", "metallicity", "dust_law")
+#: Every registered component: the test that loops over these covers what is registered. Models
+#: that leave a kind out have ``none`` of it.
+CHOICES = sorted(choice for choice in registered_components() if choice[1] != "none")
+#: Kinds that one model has at once, so that fewer models cover everything; what later ones need
+#: replaces what earlier ones need.
+TOGETHER = (
+    ("sfh", "metallicity", "dust_law", "dust"),
+    ("shock", "agn", "radio", "xray", "nebular", "dust_emission"),
+    ("agn_disc", "agn_lines", "agn_torus"),
+    ("sfh_field",),
+    ("igm",),
+)
 STELLAR = ("sdss_u", "sdss_r", "sdss_z")
 INFRARED = ("sdss_u", "sdss_r", "spitzer_irac_ch1", "wise_w3", "herschel_pacs_100")
-#: Bands in which a component of a kind matters; those of stars where a kind is not listed.
+#: Bands in which the components of a model matter, by its first kind; those of stars where that is
+#: not listed.
 BANDS = {
-    "dust_emission": INFRARED,
-    "agn": INFRARED,
+    "shock": (*INFRARED, "radio_1.4", "xray_soft", "xray_hard"),
     "agn_disc": INFRARED,
-    "agn_lines": INFRARED,
-    "agn_torus": INFRARED,
-    "radio": ("sdss_r", "radio_1.4"),
-    "xray": ("sdss_r", "xray_soft", "xray_hard"),
 }
 REDSHIFT = {"igm": 3.2}
 #: What parameters without a default are set to.
@@ -94,12 +98,14 @@ def template_file(folder: Path, kind: str) -> str:
 
 def models_of_everything() -> list[dict[str, str]]:
     """Name by kind of the components of models that together have every registered one."""
-    names = {kind: [n for k, n in CHOICES if k == kind] for kind in TOGETHER}
-    several = [
-        {kind: found[i % len(found)] for kind, found in names.items()}
-        for i in range(max(map(len, names.values())))
-    ]
-    return several + [{kind: name} for kind, name in CHOICES if kind not in TOGETHER]
+    models = []
+    for kinds in TOGETHER:
+        names = {kind: [n for k, n in CHOICES if k == kind] for kind in kinds}
+        models += [
+            {kind: found[i % len(found)] for kind, found in names.items()}
+            for i in range(max(map(len, names.values())))
+        ]
+    return models
 
 
 def choices_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
@@ -110,9 +116,7 @@ def choices_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
     attenuated = {"dust": "single", "dust_law": "calzetti"}
     match kind:
         case "agn_disc" | "agn_lines" | "agn_torus":
-            part = made if needs_file else cls()
-            nucleus = AGN(**{kind.removeprefix("agn_"): part})
-            return {"agn": nucleus, "dust": "none"}
+            return {kind: made if needs_file else cls(), "dust": "none"}
         case "agn":
             return {"agn": name, **attenuated, "dust_emission": "modified_blackbody"}
         case "radio" | "xray":
@@ -123,8 +127,10 @@ def choices_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
             return {"sfh": "delayed", "sfh_field": name, "dust": "none"}
         case "dust_emission":
             return {"dust_emission": made, **attenuated}
-        case "dust" | "nebular":
+        case "nebular":
             return {"dust_law": "calzetti", kind: made}
+        case "dust":
+            return {kind: made}
         case _:
             return {"dust": "none", kind: made}
 
@@ -150,6 +156,9 @@ def small_model(names: dict[str, str], ssp: Any, folder: Path) -> tg.SEDModel:
     choices: dict[str, Any] = {}
     for kind, name in names.items():
         choices |= choices_of(kind, name, folder)
+    parts = {k: choices.pop(k) for k in [*choices] if k.startswith("agn_")}
+    if parts:
+        choices["agn"] = AGN(**{k.removeprefix("agn_"): part for k, part in parts.items()})
     kind = next(iter(names))
     spec = parameters(REDSHIFT.get(kind, 0.3), **choices)
     return tg.SEDModel(spec, thin_grid(ssp), observation(BANDS.get(kind, STELLAR)), n_nodes=4)

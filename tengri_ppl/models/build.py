@@ -31,7 +31,7 @@ from tengri_ppl.physics.nebular import NebularData, band_curves
 from tengri_ppl.physics.ssp import SSPData
 from tengri_ppl.physics.templates import frequency_weights
 
-__all__ = ["build_forward"]
+__all__ = ["at_redshifts", "build_forward"]
 
 #: Relative width of the step at the ends of a spectrum; resolved in 32 bit.
 _STEP = 2e-6
@@ -52,35 +52,16 @@ def build_forward(
     """Build the forward model; see :class:`tengri_ppl.SEDModel` for the arguments."""
     structure = spec.structure
     _check_masses(ssp, structure)
-    quadrature = band_quadrature(photometry.filters)
     coefficients = structure.igm.load()
     lower, upper = age_intervals(ssp.ssp_lg_age_gyr, age_scheme)
-    n_young = _count_young(spec, lower, np.size(ssp.ssp_lg_age_gyr))
-    nebula = _build_nebula(structure, ssp, photometry, age_scheme, n_young)
-    sources = Sources(
-        wave=np.asarray(ssp.ssp_wave, dtype=float),
-        stars=np.swapaxes(np.asarray(ssp.ssp_flux), 0, 1),
-        n_young=n_young,
-        nebular=None if nebula is None else nebula.data,
-        templates=tuple(component.load() for component in structure.emissions),
-        smooth=tuple(
-            SmoothLight(e.smooth_range, e.breaks) if e.is_smooth else None
-            for e in structure.emissions
-        ),
-    )
+    nebula, sources = _sources(spec, ssp, photometry, age_scheme)
     redshifts = redshift_nodes(spec["redshift"])
+    quadrature = band_quadrature(photometry.filters)
     _check_coverage(sources, structure, quadrature, photometry.names, redshifts)
     if n_nodes is None:
         n_nodes = choose_n_nodes(spec, quadrature, tolerance, photometry.names)
-    table = build_table(
-        sources,
-        quadrature,
-        n_nodes,
-        redshifts,
-        partial(_transmission, structure.igm, coefficients),
-        structure.dust.breaks,
-        nebula.curves if nebula is not None and redshifts.size == 1 else None,
-    )
+    lines = nebula if redshifts.size == 1 else None
+    table = _tabulate(sources, structure, quadrature, n_nodes, redshifts, lines, ssp.lsun_erg_s)
     wave = _common_wave(sources, structure)
     surviving = ssp.ssp_mass_remaining
     starlight = Starlight(
@@ -94,7 +75,7 @@ def build_forward(
         structure=structure,
         age_scheme=age_scheme,
         n_fine=count_fine(lower),
-        n_young=n_young,
+        n_young=sources.n_young,
         zsun=ssp.zsun,
     )
     return ForwardModel(
@@ -103,7 +84,7 @@ def build_forward(
         frequency_weight=_floats(frequency_weights(wave)),
         nebula=jax.tree.map(_floats, nebula),
         templates=jax.tree.map(_floats, sources.templates),
-        table=jax.tree.map(_floats, _in_flux_units(table, flux_unit(ssp.lsun_erg_s))),
+        table=table,
         absorption=jax.tree.map(_floats, build_absorption(sources, structure.dust.breaks))
         if structure.emissions
         else None,
@@ -115,6 +96,63 @@ def build_forward(
         bands=photometry.names,
         lsun_erg_s=ssp.lsun_erg_s,
     )
+
+
+def at_redshifts(
+    forward: ForwardModel,
+    spec: Parameters,
+    ssp: SSPData,
+    photometry: Photometry,
+    redshifts: np.ndarray,
+) -> ForwardModel:
+    """Give each of several galaxies of known redshift, (n_galaxy,), a table of its own."""
+    structure = spec.structure
+    nebula, sources = _sources(spec, ssp, photometry, forward.starlight.age_scheme)
+    quadrature = band_quadrature(photometry.filters)
+    n_nodes = np.shape(forward.table.nodes.wave)[-1]
+    lsun = ssp.lsun_erg_s
+    known, index = np.unique(redshifts, return_inverse=True)
+    table = _tabulate(sources, structure, quadrature, n_nodes, known, nebula, lsun)
+    table = jax.tree.map(lambda x: x[index], table)
+    return replace(forward, table=replace(table, by_galaxy=True))
+
+
+def _sources(
+    spec: Parameters, ssp: SSPData, photometry: Photometry, age_scheme: str
+) -> tuple[Nebula | None, Sources]:
+    """Load the nebula and everything that shines."""
+    structure = spec.structure
+    lower, _ = age_intervals(ssp.ssp_lg_age_gyr, age_scheme)
+    n_young = _count_young(spec, lower, np.size(ssp.ssp_lg_age_gyr))
+    nebula = _build_nebula(structure, ssp, photometry, age_scheme, n_young)
+    return nebula, Sources(
+        wave=np.asarray(ssp.ssp_wave, dtype=float),
+        stars=np.swapaxes(np.asarray(ssp.ssp_flux), 0, 1),
+        n_young=n_young,
+        nebular=None if nebula is None else nebula.data,
+        templates=tuple(component.load() for component in structure.emissions),
+        smooth=tuple(
+            SmoothLight(e.smooth_range, e.breaks) if e.is_smooth else None
+            for e in structure.emissions
+        ),
+    )
+
+
+def _tabulate(
+    sources: Sources,
+    structure: Structure,
+    quadrature: BandQuadrature,
+    n_nodes: int,
+    redshifts: np.ndarray,
+    lines: Nebula | None,
+    lsun_erg_s: float,
+) -> PhotometryTable:
+    """Integrate everything that shines through the bands, behind the structure's IGM."""
+    transmission = partial(_transmission, structure.igm, structure.igm.load())
+    curves = None if lines is None else lines.curves
+    breaks = structure.dust.breaks
+    table = build_table(sources, quadrature, n_nodes, redshifts, transmission, breaks, curves)
+    return jax.tree.map(_floats, _in_flux_units(table, flux_unit(lsun_erg_s)))
 
 
 def _count_young(spec: Parameters, lower: np.ndarray, n_age: int) -> int:

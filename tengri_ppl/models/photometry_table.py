@@ -24,7 +24,7 @@ prediction computes the fluxes at the four redshifts around the galaxy's, and in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -122,7 +122,7 @@ class Neighbours(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class PhotometryTable:
-    """Integrals through each band, at one redshift or on a grid of redshifts.
+    """Integrals through each band, at one redshift, on a grid of them, or at those of galaxies.
 
     Attributes
     ----------
@@ -131,12 +131,16 @@ class PhotometryTable:
     nodes : BandNodes
         With a leading axis of length n_z in every array.
     log1pz : array, shape (n_z,)
-        ln(1 + z) of the redshifts, uniform.
+        ln(1 + z) of the redshifts; those of a grid are uniform.
+    by_galaxy : bool
+        The redshifts are those of n_z galaxies, each of which has its own; what predicts for one
+        galaxy takes an element of the table.
     """
 
     values: LightTable
     nodes: BandNodes
     log1pz: ArrayLike
+    by_galaxy: bool = field(default=False, metadata={"static": True})
 
     def near(self, redshift: ArrayLike) -> Neighbours:
         """Return the tables around a redshift, and the weights of cubics in ln(1 + z).
@@ -144,11 +148,14 @@ class PhotometryTable:
         The redshift is ignored where there is only one table.
         """
         log1pz = jnp.asarray(self.log1pz)
+        values, nodes = self.values, self.nodes
+        if self.by_galaxy:
+            values, nodes = jax.tree.map(lambda x: x[None], (values, nodes))
         if log1pz.size == 1:
-            return Neighbours(self.values, self.nodes, jnp.zeros((), dtype=int), jnp.ones(1))
+            return Neighbours(values, nodes, jnp.zeros((), dtype=int), jnp.ones(1))
         position = (jnp.log1p(redshift) - log1pz[0]) / (log1pz[1] - log1pz[0])
         first = jnp.clip(jnp.floor(position).astype(int) - 1, 0, log1pz.size - _N_NEAR)
-        return Neighbours(self.values, self.nodes, first, _cubic_weights(position - first))
+        return Neighbours(values, nodes, first, _cubic_weights(position - first))
 
 
 def _cubic_weights(x: Array) -> Array:
@@ -183,14 +190,14 @@ def build_table(
     n_nodes : int
         K, nodes per band.
     redshifts : ndarray, shape (n_z,)
-        One redshift, or at least four, uniform in ln(1 + z).
+        One redshift, at least four, uniform in ln(1 + z), or those of galaxies.
     transmission : callable
         ``transmission(wave_obs, redshift)``: IGM transmission at observed wavelengths.
     breaks : tuple of float
         Rest-frame wavelengths [Angstrom] at which the attenuation is not smooth.
     curves : BandCurves, optional
-        The filters as curves, with which the response to lines is tabulated; for a single
-        redshift, because it is not smooth in redshift.
+        The filters as curves, with which the response to lines is tabulated; not for a grid of
+        redshifts, because it is not smooth in redshift.
     """
     points = np.asarray(quadrature.wave)
     rules = BandRules(quadrature, breaks, n_nodes)

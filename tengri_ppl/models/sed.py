@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
+from copy import copy
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -14,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError, suggest
-from tengri_ppl.models.build import build_forward
+from tengri_ppl.models.build import at_redshifts, build_forward
 from tengri_ppl.models.fast import Host
 from tengri_ppl.models.forward import ForwardModel
 from tengri_ppl.models.parameters import Parameters
@@ -119,6 +122,7 @@ class SEDModel:
         )
         release_memory()
         self.provenance = ssp.provenance
+        self._ssp: SSPData | None = ssp
         self._error: dict[str, float] | None = None
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
@@ -130,7 +134,7 @@ class SEDModel:
         """Rebuild from :meth:`tree_flatten`, without ``observation`` and ``provenance``."""
         new = object.__new__(cls)
         new.spec, new.forward = children
-        new.observation, new.provenance, new._error = None, {}, None
+        new.observation, new.provenance, new._ssp, new._error = None, {}, None, None
         return new
 
     def __repr__(self) -> str:
@@ -162,6 +166,47 @@ class SEDModel:
         if self._error is not None:
             lines += ["", f"fast photometry, |error|: {_format_error(self._error)}"]
         return "\n".join(lines)
+
+    def at_redshifts(self, redshifts: ArrayLike) -> SEDModel:
+        """Return the same model for galaxies of known redshifts, each with a table of its own.
+
+        Predictions of many galaxies are several times faster so than with a grid of redshifts,
+        which has to be interpolated for each, and free of the error of that.
+
+        Parameters
+        ----------
+        redshifts : array_like, shape (n_galaxy,)
+            Redshifts. The ``redshift`` that predictions get has to be the same.
+
+        Returns
+        -------
+        SEDModel
+            For parameters whose last axis is that of the galaxies.
+
+        Raises
+        ------
+        ParameterError
+            If a redshift is outside of the support of its prior, or inside of a compiled function,
+            which has no SSP grid to integrate.
+        """
+        if self._ssp is None or self.observation is None:
+            raise ParameterError("at_redshifts integrates the SSP grid: call it outside of jit")
+        redshifts = np.atleast_1d(np.asarray(redshifts, dtype=float))
+        prior = self.spec.priors.get("redshift")
+        if prior is None:
+            raise ParameterError(
+                "redshift is fixed in the model; give it a prior whose support holds all redshifts"
+            )
+        allowed = np.asarray(prior.support(redshifts))
+        if not np.all(allowed):
+            raise ParameterError(
+                f"redshift {redshifts[np.argmin(allowed)]:g} is outside of the support of {prior}"
+            )
+        new = copy(self)
+        new.__dict__.pop("_flat", None)
+        bands = self.observation.bands
+        new.forward = at_redshifts(self.forward, self.spec, self._ssp, bands, redshifts)
+        return new
 
     # -- NumPyro ---------------------------------------------------------------------------------
 
@@ -358,24 +403,49 @@ def _evaluate(
     """Call ``forward.method(parameters, mapped, *args)`` over the batch of the first two."""
     forward, fixed = jax.tree.unflatten(structure, leaves)
 
-    def one(params: dict[str, Array], each: Any) -> Any:
-        return getattr(forward, method)(params, *(() if each is None else (each,)), *args)
-
     params = {name: jnp.asarray(value, dtype=float) for name, value in {**fixed, **free}.items()}
     events = {name: _event_shape(name, value, forward) for name, value in params.items()}
     batch = {name: v.shape[: v.ndim - len(events[name])] for name, v in params.items()}
-    shape = jnp.broadcast_shapes(*batch.values())
-    if not shape:
-        return one(params, mapped)
-    flat = {
-        k: jnp.broadcast_to(v, shape + events[k]).reshape(-1, *events[k])
+    galaxies = (len(forward.table.log1pz),) if forward.table.by_galaxy else ()
+    shape = _common_shape(batch, galaxies)
+    leading = shape[: len(shape) - len(galaxies)]
+    flattened = (math.prod(leading), *galaxies) if leading else galaxies
+    every = {
+        k: jnp.broadcast_to(v, shape + events[k]).reshape(flattened + events[k])
         for k, v in params.items()
         if batch[k]
     }
     shared = {k: v for k, v in params.items() if not batch[k]}
-    every = jax.tree.map(lambda x: jnp.broadcast_to(x, shape).ravel(), mapped)
-    out = jax.vmap(lambda p, each: one({**shared, **p}, each))(flat, every)
-    return jax.tree.map(lambda x: x.reshape(shape + x.shape[1:]), out)
+
+    def one(table: Any, params: dict[str, Array], each: Any) -> Any:
+        model = replace(forward, table=table)
+        own = () if each is None else (each,)
+        return getattr(model, method)({**shared, **params}, *own, *args)
+
+    predict = partial(jax.vmap(one) if galaxies else one, forward.table)
+    if leading:
+        predict = jax.vmap(predict, axis_size=flattened[0])
+    mapped = jax.tree.map(lambda x: jnp.broadcast_to(x, shape).reshape(flattened), mapped)
+    out = predict(every, mapped)
+    return jax.tree.map(lambda x: x.reshape(shape + x.shape[len(flattened) :]), out)
+
+
+def _common_shape(batch: Mapping[str, tuple[int, ...]], n_galaxy: tuple[int, ...]) -> Any:
+    """Return the shape of the batch, which ends in the galaxies of a model that is made for some.
+
+    Raises
+    ------
+    ParameterError
+        If the parameters don't fit to each other, or to the galaxies.
+    """
+    try:
+        return jnp.broadcast_shapes(n_galaxy, *batch.values())
+    except ValueError:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in batch.items() if shape)
+        known = f" and the {n_galaxy[0]} galaxies of at_redshifts" if n_galaxy else ""
+        raise ParameterError(
+            f"the shapes of the parameters{known} don't broadcast against each other: {shapes}"
+        ) from None
 
 
 def _event_shape(name: str, value: Array, forward: ForwardModel) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -33,6 +34,8 @@ __all__ = ["PopulationFitter"]
 #: Entries of a galaxy that are no columns.
 _PHOTOMETRY = ("flux_obs", "noise", "mask", "id")
 _SPECTROSCOPY = ("spec_obs", "spec_noise", "wave_spec")
+#: Tables of all galaxies may take so much memory; of more galaxies they are interpolated.
+_TABLES_BYTES = 5e8
 _FIELD = ("sfh_field_psd_sigma", "sfh_field_psd_tau_myr")
 
 
@@ -98,6 +101,7 @@ class PopulationFitter:
             for name, x in columns.items()
         }
         self.present = jnp.arange(n) < len(galaxies)
+        self._located = _at_known_redshifts(model, self.columns)
 
     def __repr__(self) -> str:
         """Return the number of galaxies and what they share."""
@@ -130,7 +134,7 @@ class PopulationFitter:
         fillers = [f"filler {i}" for i in range(n - len(self.ids))]
         posterior = infer(
             population_model if standard else population_sampling_model,
-            (self.model, self.noise, self.data),
+            (self._located, self.noise, self.data),
             {"population": self.population, "columns": self.columns, "present": self.present},
             method,
             key,
@@ -141,6 +145,16 @@ class PopulationFitter:
         found = _first_galaxies(posterior.inference_data, len(self.ids))
         names = population_parameters(self.model.spec, self.population, set(self.columns))
         return PopulationPosterior(with_parameters(found, names), rerun=partial(_rerun, self))
+
+
+def _at_known_redshifts(model: SEDModel, columns: Mapping[str, Array]) -> SEDModel:
+    """Give the galaxies tables of their own if their redshifts are known and there is room."""
+    redshifts = columns.get("redshift")
+    if redshifts is None:
+        return model
+    table = model.forward.table
+    one = sum(x.nbytes for x in jax.tree.leaves(table)) / len(table.log1pz)
+    return model.at_redshifts(redshifts) if one * len(redshifts) < _TABLES_BYTES else model
 
 
 def _first_galaxies(found: Any, n: int) -> Any:

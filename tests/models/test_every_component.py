@@ -14,6 +14,7 @@ from model_cases import (
     BANDS,
     CHOICES,
     STELLAR,
+    TOGETHER,
     models_of_everything,
     observation,
     small_model,
@@ -169,4 +170,5 @@ def test_the_models_have_every_registered_component():
 
 
 def test_every_kind_that_adds_light_has_bands_in_which_it_matters():
-    assert {"dust_emission", "agn", "radio", "xray"} <= set(BANDS)
+    light = {"dust_emission", "agn", "agn_disc", "radio", "xray"}
+    assert {kinds[0] for kinds in TOGETHER if light & set(kinds)} <= set(BANDS)
