@@ -142,6 +142,13 @@ class PhotometryTable:
     log1pz: ArrayLike
     by_galaxy: bool = field(default=False, metadata={"static": True})
 
+    def of_galaxy(self, index: int) -> PhotometryTable:
+        """Return the table at the redshift of one galaxy, or all of it where galaxies share it."""
+        if not self.by_galaxy:
+            return self
+        own = jax.tree.map(lambda x: x[index : index + 1], self)
+        return replace(own, by_galaxy=False)
+
     def near(self, redshift: ArrayLike) -> Neighbours:
         """Return the tables around a redshift, and the weights of cubics in ln(1 + z).
 

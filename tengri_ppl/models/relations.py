@@ -59,6 +59,9 @@ class Relation(Protocol):
     def sites(self) -> tuple[str, ...]:
         """Return the names of the sites in the plate that depend on shared ones."""
 
+    def site_values(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the values of these sites for given parameters."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ class Shared:
     def sites(self) -> tuple[str, ...]:
         """Return none."""
         return ()
+
+    def site_values(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return none."""
+        del params
+        return {}
 
 
 @jax.tree_util.register_dataclass
@@ -150,6 +158,10 @@ class NormalPopulation:
     def sites(self) -> tuple[str, ...]:
         """Return the parameter."""
         return (self.name,)
+
+    def site_values(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the parameter's."""
+        return {self.name: params[self.name]}
 
 
 @jax.tree_util.register_dataclass
@@ -226,6 +238,10 @@ class ScalingRelation:
         """Return the parameter."""
         return (self.name,)
 
+    def site_values(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the parameter's."""
+        return {self.name: params[self.name]}
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -294,6 +310,10 @@ class MultivariateNormalPopulation:
     def sites(self) -> tuple[str, ...]:
         """Return the site of all parameters."""
         return ("members",)
+
+    def site_values(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the vectors of the parameters."""
+        return {"members": jnp.stack([params[name] for name in self.names], axis=-1)}
 
 
 def bounded_normal(prior: Any, loc: Array, scale: Array, known: Mapping[str, Any]) -> Any:

@@ -208,6 +208,24 @@ class SEDModel:
         new.forward = at_redshifts(self.forward, self.spec, self._ssp, bands, redshifts)
         return new
 
+    def of_galaxy(self, index: int, **known: float) -> SEDModel:
+        """Return the model of one of several galaxies.
+
+        All of them have the same structure, so that they share compiled programs.
+
+        Parameters
+        ----------
+        index : int
+            Of the galaxy, after :meth:`at_redshifts`; ignored otherwise.
+        **known : float
+            Parameters that are known: they are fixed.
+        """
+        new = copy(self)
+        new.__dict__.pop("_flat", None)
+        new.spec = self.spec.replace(**known)
+        new.forward = replace(self.forward, table=self.forward.table.of_galaxy(index))
+        return new
+
     # -- NumPyro ---------------------------------------------------------------------------------
 
     def sample(self, skip: Collection[str] = ()) -> dict[str, Array]:

@@ -22,12 +22,15 @@ from tengri_ppl.models.population import (
     population_sampling_model,
 )
 from tengri_ppl.models.relations import Shared
+from tengri_ppl.models.reweighting import check_reweightable
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_parameters
 from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.infer import infer
+from tengri_ppl.workflows.two_step import fit_in_two_steps
 
 __all__ = ["PopulationFitter"]
 
@@ -115,7 +118,7 @@ class PopulationFitter:
         init_from: Posterior | None = None,
         **options: Any,
     ) -> PopulationPosterior:
-        """Sample the posterior of all galaxies and of what they share.
+        """Sample the posterior of all galaxies together with what they share.
 
         Parameters
         ----------
@@ -146,6 +149,76 @@ class PopulationFitter:
         names = population_parameters(self.model.spec, self.population, set(self.columns))
         return PopulationPosterior(with_parameters(found, names), rerun=partial(_rerun, self))
 
+    def fit_galaxies(
+        self, method: str = "auto", key: Array | None = None, **options: Any
+    ) -> list[Posterior]:
+        """Fit the galaxies one by one, under the priors of the SED model.
+
+        Parameters
+        ----------
+        method : str
+            Name of an engine; see :func:`tengri_ppl.list_methods`.
+        key : Array, optional
+            Random key.
+        **options
+            As for :meth:`tengri_ppl.Fitter.run`.
+        """
+        key = jax.random.key(42) if key is None else key
+        priors = self.model.spec.priors
+        found = []
+        for i, own in enumerate(jax.random.split(key, len(self.ids))):
+            known = {name: float(x[i]) for name, x in self.columns.items() if name in priors}
+            model = self._located.of_galaxy(i, **known)
+            sigma, mask = jnp.asarray(self.noise.sigma)[i], jnp.asarray(self.noise.mask)[i]
+            try:
+                fitter = Fitter(model, self.data[i], sigma, mask)
+            except DataError as error:
+                raise DataError(f"galaxy {self.ids[i]}: {error}") from error
+            found.append(fitter.run(method, own, **options))
+        return found
+
+    def run_two_step(
+        self,
+        key: Array | None = None,
+        *,
+        posteriors: Sequence[Posterior] | None = None,
+        n_draws: int = 1000,
+        method: str = "mcmc_nuts",
+        **options: Any,
+    ) -> PopulationPosterior:
+        """Infer what galaxies share from their own posteriors, without evaluating the SED model.
+
+        See :mod:`tengri_ppl.models.reweighting`. The result is exact for many draws; how many of
+        them count is in its ``constant_data.effective_draws``, and too few are refused.
+
+        Parameters
+        ----------
+        key : Array, optional
+            Random key.
+        posteriors : sequence of Posterior, optional
+            Of the galaxies, from :meth:`fit_galaxies`, which is called without them.
+        n_draws : int
+            Draws of each galaxy to use.
+        method : str
+            Engine for the hyper-parameters.
+        **options
+            As for :func:`tengri_ppl.infer`.
+
+        Raises
+        ------
+        ParameterError
+            If the galaxies have a parameter or a calibration in common.
+        DataError
+            If the draws of a galaxy are too few under the population; it names the galaxy.
+        """
+        check_reweightable(self.population)
+        key_fit, key_run = jax.random.split(jax.random.key(42) if key is None else key)
+        if posteriors is None:
+            posteriors = self.fit_galaxies(key=key_fit)
+        return fit_in_two_steps(
+            self, key_run, posteriors, n_draws=n_draws, method=method, **options
+        )
+
 
 def _at_known_redshifts(model: SEDModel, columns: Mapping[str, Array]) -> SEDModel:
     """Give the galaxies tables of their own if their redshifts are known and there is room."""
@@ -153,7 +226,7 @@ def _at_known_redshifts(model: SEDModel, columns: Mapping[str, Array]) -> SEDMod
     if redshifts is None:
         return model
     table = model.forward.table
-    one = sum(x.nbytes for x in jax.tree.leaves(table)) / len(table.log1pz)
+    one = sum(x.nbytes for x in jax.tree.leaves(table)) / np.size(table.log1pz)
     return model.at_redshifts(redshifts) if one * len(redshifts) < _TABLES_BYTES else model
 
 

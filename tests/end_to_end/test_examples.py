@@ -1,4 +1,4 @@
-"""The examples run as scripts and the demo's files reproduce the published masses."""
+"""The demo's files reproduce the published masses; CI runs the example scripts."""
 
 import os
 import subprocess
@@ -26,13 +26,6 @@ def _run(*command):
         timeout=800,
         check=False,
     )
-
-
-@pytest.mark.slow
-def test_the_tutorial_script_runs(tmp_path):
-    done = _run("examples/jax_transformations.py", "--output", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Tables for galaxies of known redshifts: predictions are those of the spectra, galaxy by galaxy."""
+"""Tables for galaxies of known redshifts: predictions are those of the spectra of each."""
 
 import jax
 import jax.numpy as jnp

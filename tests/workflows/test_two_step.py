@@ -1,0 +1,92 @@
+"""Populations in two steps: what all galaxies say together, from fits of each."""
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import tengri_ppl as tg
+
+MASS, DUST = "sfh_delayed_log_mass", "dust_tau_diff"
+N = 6
+N_DRAWS = 500
+
+
+@pytest.fixture(scope="module")
+def population():
+    return tg.Population(
+        tg.NormalPopulation(MASS, loc=dist.Normal(10.0, 1.0), scale=dist.HalfNormal(0.5)),
+        tg.ScalingRelation(DUST, on=MASS, pivot=10.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def fitter(ssp, sdss, delayed_spec, population):
+    spec = delayed_spec.replace(sfh_delayed_tau_gyr=2.0, met_logzsol=-0.2)
+    sed = tg.SEDModel(spec, ssp, sdss)
+    u = np.random.default_rng(3).normal(size=(2, N))
+    mass = 10.0 + 0.4 * u[0]
+    truth = {
+        "redshift": np.linspace(0.05, 0.2, N),
+        MASS: mass,
+        DUST: 0.8 + 0.5 * (mass - 10.0) + 0.1 * u[1],
+    }
+    flux = np.asarray(sed.predict_photometry(truth), float)
+    noisy = flux * (1.0 + 0.05 * np.asarray(jax.random.normal(jax.random.key(0), flux.shape)))
+    galaxies = [
+        {"id": f"G{i}", "flux_obs": noisy[i], "noise": 0.05 * flux[i], "redshift": z}
+        for i, z in enumerate(truth["redshift"])
+    ]
+    return tg.PopulationFitter(sed, galaxies, population=population)
+
+
+@pytest.fixture(scope="module")
+def posteriors(fitter):
+    return fitter.fit_galaxies("auto", jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def two_step(fitter, posteriors):
+    return fitter.run_two_step(jax.random.key(2), posteriors=posteriors, n_draws=N_DRAWS)
+
+
+def test_galaxies_are_fitted_one_by_one(posteriors, fitter):
+    assert len(posteriors) == N
+    assert all(p.convergence().converged for p in posteriors)
+    assert all(set(p.samples) == {MASS, DUST} for p in posteriors)
+
+
+def test_the_result_is_that_of_a_population(two_step, fitter):
+    assert list(two_step.galaxies) == fitter.ids
+    assert {f"{MASS}_loc", f"{DUST}_scatter"} < set(two_step.shared_samples)
+    assert two_step.inference_data.posterior[MASS].dims == ("chain", "draw", "galaxy")
+    effective = two_step.inference_data.constant_data["effective_draws"]
+    assert effective.dims == ("galaxy",)
+    assert np.all((effective > 10) & (effective <= N_DRAWS))
+
+
+@pytest.mark.slow
+def test_it_agrees_with_a_fit_of_all_galaxies_together(two_step, fitter):
+    """Hyper-parameters and galaxies, to 0.2 widths beside the error of the chains."""
+    joint = fitter.run("mcmc_nuts", jax.random.key(3), n_warmup=300, n_samples=400, num_chains=2)
+    ess = (joint.effective_sample_size(), two_step.effective_sample_size())
+    assert min(ess[0].values()) > 50
+    expected = joint.shared_samples | joint.individual_samples
+    found = two_step.shared_samples | two_step.individual_samples
+    assert set(found) == set(expected)
+    for name in ess[0]:
+        variable, _, index = name.partition("[")
+        own = (slice(None), *([int(index[:-1])] if index else []))
+        x, y = found[variable][own], expected[variable][own]
+        error = np.sqrt(sum(1.0 / e[name] for e in ess))
+        assert abs(x.mean() - y.mean()) < (0.2 + 4.0 * error) * y.std(), name
+        assert x.std() == pytest.approx(y.std(), rel=0.2 + 4.0 * error / np.sqrt(2.0)), name
+
+
+def test_too_few_draws_are_refused_by_galaxy(fitter, posteriors):
+    with pytest.raises(tg.DataError, match=r"galaxy G\d has .* effective draws under the popul"):
+        fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10)
+    with pytest.raises(tg.DataError, match=r"galaxy G0: 4000 draws; expected at least n_draws=1"):
+        fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10_000)
+    with pytest.raises(tg.DataError, match="2 posteriors for 6 galaxies"):
+        fitter.run_two_step(jax.random.key(4), posteriors=posteriors[:2])
