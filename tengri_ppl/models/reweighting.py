@@ -8,7 +8,7 @@ posterior of the hyper-parameters is
     p(\theta | d) \propto p(\theta) \prod_g \frac{1}{K}
     \sum_k \frac{p(\phi_{gk} | \theta)}{\pi(\phi_{gk})}
 
-(Hogg, Myers & Bovy 2010, ApJ 725, 2166, eq. 9). The parameters are few, and the SED model is not
+(Hogg, Myers & Bovy 2010, ApJ 725, 2166). The parameters are few, and the SED model is not
 evaluated any more. The sums are only as good as their effective number of draws,
 :func:`effective_draws`.
 """

@@ -111,14 +111,14 @@ def test_the_corner_is_of_what_is_shared(padded):
         padded.plot_population(params=["dust_tau"])
 
 
-def test_it_starts_from_an_earlier_result(sed, galaxies, population, padded):
-    fitter = tg.PopulationFitter(sed, galaxies, population=population, n_pad=N + 2)
-    first = fitter.run("mcmc_nuts", jax.random.key(2), **NUTS)
-    again = first.refine("mcmc_nuts", jax.random.key(3), **NUTS)
-    assert list(again.galaxies) == list(first.galaxies)
-    assert again.shared_params["dust_tau_diff"] == pytest.approx(
-        first.shared_params["dust_tau_diff"], abs=0.3
-    )
+def test_it_starts_from_an_earlier_result(padded):
+    """Fillers included: their start is not that of a galaxy, which would be the same for all."""
+    again = padded.refine("mcmc_nuts", jax.random.key(3), **NUTS)
+    assert list(again.galaxies) == list(padded.galaxies)
+    draws = [p.shared_samples["dust_tau_diff"] for p in (again, padded)]
+    ess = [p.effective_sample_size()["dust_tau_diff"] for p in (again, padded)]
+    error = draws[0].std() * np.sqrt(sum(1.0 / n for n in ess))
+    assert abs(draws[0].mean() - draws[1].mean()) < 4.0 * error
 
 
 def test_the_field_is_what_is_shared_by_default(ssp, sdss, galaxies):

@@ -10,13 +10,14 @@ import tengri_ppl as tg
 MASS, DUST = "sfh_delayed_log_mass", "dust_tau_diff"
 N = 6
 N_DRAWS = 500
+SHORT = {"n_warmup": 50, "n_samples": 50, "num_chains": 1}
 
 
 @pytest.fixture(scope="module")
 def population():
     return tg.Population(
         tg.NormalPopulation(MASS, loc=dist.Normal(10.0, 1.0), scale=dist.HalfNormal(0.5)),
-        tg.ScalingRelation(DUST, on=MASS, pivot=10.0),
+        tg.NormalPopulation(DUST, loc=dist.Uniform(0.0, 2.0), scale=dist.HalfNormal(0.5)),
     )
 
 
@@ -25,11 +26,10 @@ def fitter(ssp, sdss, delayed_spec, population):
     spec = delayed_spec.replace(sfh_delayed_tau_gyr=2.0, met_logzsol=-0.2)
     sed = tg.SEDModel(spec, ssp, sdss)
     u = np.random.default_rng(3).normal(size=(2, N))
-    mass = 10.0 + 0.4 * u[0]
     truth = {
         "redshift": np.linspace(0.05, 0.2, N),
-        MASS: mass,
-        DUST: 0.8 + 0.5 * (mass - 10.0) + 0.1 * u[1],
+        MASS: 10.0 + 0.4 * u[0],
+        DUST: 1.0 + 0.3 * u[1],
     }
     flux = np.asarray(sed.predict_photometry(truth), float)
     noisy = flux * (1.0 + 0.05 * np.asarray(jax.random.normal(jax.random.key(0), flux.shape)))
@@ -58,7 +58,7 @@ def test_galaxies_are_fitted_one_by_one(posteriors, fitter):
 
 def test_the_result_is_that_of_a_population(two_step, fitter):
     assert list(two_step.galaxies) == fitter.ids
-    assert {f"{MASS}_loc", f"{DUST}_scatter"} < set(two_step.shared_samples)
+    assert {f"{MASS}_loc", f"{DUST}_scale"} < set(two_step.shared_samples)
     assert two_step.inference_data.posterior[MASS].dims == ("chain", "draw", "galaxy")
     effective = two_step.inference_data.constant_data["effective_draws"]
     assert effective.dims == ("galaxy",)
@@ -67,12 +67,21 @@ def test_the_result_is_that_of_a_population(two_step, fitter):
 
 @pytest.mark.slow
 def test_it_agrees_with_a_fit_of_all_galaxies_together(two_step, fitter):
-    """Hyper-parameters and galaxies, to 0.2 widths beside the error of the chains."""
-    joint = fitter.run("mcmc_nuts", jax.random.key(3), n_warmup=300, n_samples=400, num_chains=2)
+    """Hyper-parameters and galaxies, to 0.2 widths beside the error of the chains.
+
+    These data know the galaxies so well that the model's own, centred coordinates are the best.
+    """
+    joint = tg.infer(
+        tg.population_model,
+        (fitter.model.at_redshifts(fitter.columns["redshift"]), fitter.noise, fitter.data),
+        {"population": fitter.population, "columns": fitter.columns},
+        "mcmc_nuts",
+        jax.random.key(3),
+        **{"n_warmup": 300, "n_samples": 400, "num_chains": 2},
+    )
     ess = (joint.effective_sample_size(), two_step.effective_sample_size())
     assert min(ess[0].values()) > 50
-    expected = joint.shared_samples | joint.individual_samples
-    found = two_step.shared_samples | two_step.individual_samples
+    expected, found = joint.samples, two_step.shared_samples | two_step.individual_samples
     assert set(found) == set(expected)
     for name in ess[0]:
         variable, _, index = name.partition("[")
@@ -85,7 +94,7 @@ def test_it_agrees_with_a_fit_of_all_galaxies_together(two_step, fitter):
 
 def test_too_few_draws_are_refused_by_galaxy(fitter, posteriors):
     with pytest.raises(tg.DataError, match=r"galaxy G\d has .* effective draws under the popul"):
-        fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10)
+        fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10, **SHORT)
     with pytest.raises(tg.DataError, match=r"galaxy G0: 4000 draws; expected at least n_draws=1"):
         fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10_000)
     with pytest.raises(tg.DataError, match="2 posteriors for 6 galaxies"):
