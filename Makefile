@@ -22,11 +22,11 @@ demo: venv ## Fit GOODS-S 7886; posterior, figures and a summary go to demo/
 	$(BIN)/tengri-ppl fit examples/goodss_7886.toml --method mcmc_nuts --output demo --seed 0
 
 # Most of a test's time is spent in one thread, tracing and compiling; files stay together because
-# they share fixtures. A worker needs up to 5 GB.
+# they share fixtures, the longest first (tests/conftest.py). A worker needs up to 5 GB.
 TEST_WORKERS ?= 2
 
 test: venv ## Run the tests
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: dev ## Check style and format
 	$(BIN)/ruff check .

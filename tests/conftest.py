@@ -38,6 +38,21 @@ def _few_memory_maps():
         gc.collect()
 
 
+#: Files that take minutes, the longest first.
+LONGEST = (
+    *("test_conformance.py", "test_every_component.py", "test_nested_evidence.py"),
+    *("test_galaxy_fit.py", "test_posteriordb.py", "test_histories.py", "test_marginal.py"),
+    *("test_bagpipes_energy.py", "test_bagpipes_photometry.py", "test_geometric.py"),
+    *("test_nested.py", "test_population_fitter.py", "test_two_step.py", "test_examples.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files, so that no worker is left with one of them at the end."""
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Let ``--dist loadfile`` keep in one worker all that compares whole models with BAGPIPES."""

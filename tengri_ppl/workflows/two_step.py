@@ -81,7 +81,7 @@ def fit_in_two_steps(
     spec, population = fitter.model.spec, fitter.population
     check_reweightable(population)
     key_thin, key_run, key_pick = jax.random.split(key, 3)
-    draws = _thinned(posteriors, fitter.ids, n_draws, key_thin)
+    draws = _thinned(posteriors, fitter.ids, population.names, n_draws, key_thin)
     columns = {name: x[: len(fitter.ids)] for name, x in fitter.columns.items()}
     problem = spec, make_interim_draws(spec, population, draws), population, columns
     found = infer(
@@ -110,19 +110,26 @@ def fit_in_two_steps(
 
 
 def _thinned(
-    posteriors: Sequence[Posterior], ids: Sequence[Any], n: int, key: Array
+    posteriors: Sequence[Posterior],
+    ids: Sequence[Any],
+    names: Sequence[str],
+    n: int,
+    key: Array,
 ) -> dict[str, np.ndarray]:
     """Take n draws of every galaxy: name -> (n, n_galaxy, ...).
 
     Raises
     ------
     DataError
-        If there is not a posterior for each galaxy, with enough draws.
+        If there is not a posterior for each galaxy, with enough draws of the named parameters.
     """
     if len(posteriors) != len(ids):
         raise DataError(f"{len(posteriors)} posteriors for {len(ids)} galaxies; expected as many")
     columns = []
     for posterior, label, own in zip(posteriors, ids, jax.random.split(key, len(ids)), strict=True):
+        for name in names:
+            if name not in posterior.samples:
+                raise DataError(f"galaxy {label}: its posterior has no draws of {name!r}")
         size = len(next(iter(posterior.samples.values())))
         if size < n:
             raise DataError(f"galaxy {label}: {size} draws; expected at least n_draws={n}")

@@ -92,10 +92,20 @@ def test_it_agrees_with_a_fit_of_all_galaxies_together(two_step, fitter):
         assert x.std() == pytest.approx(y.std(), rel=0.2 + 4.0 * error / np.sqrt(2.0)), name
 
 
-def test_too_few_draws_are_refused_by_galaxy(fitter, posteriors):
+def bare(fitter):
+    """The galaxies without redshifts."""
+    rows = zip(np.asarray(fitter.data, float), np.asarray(fitter.noise.sigma, float), strict=True)
+    return [{"flux_obs": flux, "noise": sigma} for flux, sigma in rows]
+
+
+def test_draws_that_do_not_do_are_refused_by_galaxy(fitter, posteriors):
     with pytest.raises(tg.DataError, match=r"galaxy G\d has .* effective draws under the popul"):
         fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10, **SHORT)
     with pytest.raises(tg.DataError, match=r"galaxy G0: 4000 draws; expected at least n_draws=1"):
         fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10_000)
+    other = tg.Population(tg.NormalPopulation("redshift"))
+    unknown = tg.PopulationFitter(fitter.model, bare(fitter), population=other)
+    with pytest.raises(tg.DataError, match="galaxy 0: its posterior has no draws of 'redshift'"):
+        unknown.run_two_step(jax.random.key(4), posteriors=posteriors)
     with pytest.raises(tg.DataError, match="2 posteriors for 6 galaxies"):
         fitter.run_two_step(jax.random.key(4), posteriors=posteriors[:2])
