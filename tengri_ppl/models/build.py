@@ -61,7 +61,9 @@ def build_forward(
     if n_nodes is None:
         n_nodes = choose_n_nodes(spec, quadrature, tolerance, photometry.names)
     lines = nebula if redshifts.size == 1 else None
-    table = _tabulate(sources, structure, quadrature, n_nodes, redshifts, lines, ssp.lsun_erg_s)
+    table = _tabulate(
+        sources, structure, coefficients, quadrature, n_nodes, redshifts, lines, ssp.lsun_erg_s
+    )
     wave = _common_wave(sources, structure)
     surviving = ssp.ssp_mass_remaining
     starlight = Starlight(
@@ -110,9 +112,10 @@ def at_redshifts(
     nebula, sources = _sources(spec, ssp, photometry, forward.starlight.age_scheme)
     quadrature = band_quadrature(photometry.filters)
     n_nodes = np.shape(forward.table.nodes.wave)[-1]
-    lsun = ssp.lsun_erg_s
     known, index = np.unique(redshifts, return_inverse=True)
-    table = _tabulate(sources, structure, quadrature, n_nodes, known, nebula, lsun)
+    table = _tabulate(
+        sources, structure, forward.igm, quadrature, n_nodes, known, nebula, ssp.lsun_erg_s
+    )
     table = jax.tree.map(lambda x: x[index], table)
     return replace(forward, table=replace(table, by_galaxy=True))
 
@@ -141,6 +144,7 @@ def _sources(
 def _tabulate(
     sources: Sources,
     structure: Structure,
+    coefficients: Any,
     quadrature: BandQuadrature,
     n_nodes: int,
     redshifts: np.ndarray,
@@ -148,7 +152,7 @@ def _tabulate(
     lsun_erg_s: float,
 ) -> PhotometryTable:
     """Integrate everything that shines through the bands, behind the structure's IGM."""
-    transmission = partial(_transmission, structure.igm, structure.igm.load())
+    transmission = partial(_transmission, structure.igm, coefficients)
     curves = None if lines is None else lines.curves
     breaks = structure.dust.breaks
     table = build_table(sources, quadrature, n_nodes, redshifts, transmission, breaks, curves)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +33,6 @@ __all__ = [
     "InterimDraws",
     "check_reweightable",
     "effective_draws",
-    "log_weights",
-    "make_interim_draws",
     "reweighting_model",
 ]
 
@@ -43,37 +40,69 @@ __all__ = [
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class InterimDraws:
-    """Draws of galaxies that were fitted one by one.
+    """Draws of galaxies that were fitted one by one, and the population that they may be of.
 
     Attributes
     ----------
+    spec : Parameters
+        The priors under which the galaxies were fitted, which also bound the relations.
+    population : Population
+        What the galaxies share.
+    columns : mapping of str to Array, shape (n_galaxy,)
+        What is known for each galaxy.
     values : dict of str to Array, shape (n_draw, n_galaxy)
         The parameters that depend on the population.
     log_prior : Array, shape (n_draw, n_galaxy)
-        Logarithm of the density of the priors under which the galaxies were fitted.
+        Logarithm of the density of their priors.
     """
 
+    spec: Parameters
+    population: Population
+    columns: Mapping[str, Array]
     values: dict[str, Array]
     log_prior: Array
 
+    @classmethod
+    def from_draws(
+        cls,
+        spec: Parameters,
+        population: Population,
+        columns: Mapping[str, Array],
+        draws: Mapping[str, ArrayLike],
+    ) -> InterimDraws:
+        """Select what depends on the population of draws (n_draw, n_galaxy) of all parameters."""
+        values = {name: jnp.asarray(draws[name], dtype=float) for name in population.names}
+        log_prior = sum(spec.priors[name].log_prob(x) for name, x in values.items())
+        return cls(spec, population, columns, values, log_prior)
 
-def make_interim_draws(
-    spec: Parameters, population: Population, draws: Mapping[str, ArrayLike]
-) -> InterimDraws:
-    """Select the parameters that depend on the population, and evaluate their priors.
+    def log_weights(self, shared: Mapping[str, Array]) -> Array:
+        """Logarithms of the densities under the population over those of the priors.
 
-    Parameters
-    ----------
-    spec : Parameters
-        The priors under which the galaxies were fitted.
-    population : Population
-        What the galaxies share.
-    draws : mapping of str to array_like, shape (n_draw, n_galaxy)
-        Draws of all galaxies.
-    """
-    values = {name: jnp.asarray(draws[name], dtype=float) for name in population.names}
-    log_prior = sum(spec.priors[name].log_prob(x) for name, x in values.items())
-    return InterimDraws(values, log_prior)
+        Parameters
+        ----------
+        shared : mapping of str to Array
+            The hyper-parameters.
+
+        Returns
+        -------
+        Array, shape (n_draw, n_galaxy)
+        """
+        relations = self.population.relations
+
+        def members() -> None:
+            for relation in relations:
+                relation.sample_galaxies(self.spec, shared, {**self.columns, **self.values})
+
+        values: dict[str, Array] = {}
+        for relation in relations:
+            values |= relation.site_values(self.values)
+        with handlers.block():
+            trace = handlers.trace(handlers.substitute(members, data=values)).get_trace()
+        sites = [site for site in trace.values() if site["type"] == "sample"]
+        log_density: Array = sum(
+            (site["fn"].log_prob(site["value"]) for site in sites), start=jnp.zeros(())
+        )
+        return log_density - self.log_prior
 
 
 def check_reweightable(population: Population) -> None:
@@ -99,70 +128,14 @@ def check_reweightable(population: Population) -> None:
         raise ParameterError("the population has no relations, so there is nothing to learn")
 
 
-def reweighting_model(
-    spec: Parameters,
-    interim: InterimDraws,
-    *,
-    population: Population,
-    columns: Mapping[str, Array],
-) -> None:
-    """Hyper-parameters of a population as a NumPyro model; the galaxies are integrated out.
-
-    Parameters
-    ----------
-    spec : Parameters
-        The SED model's priors, which bound the relations.
-    interim : InterimDraws
-        Draws of the galaxies.
-    population : Population
-        What the galaxies share.
-    columns : mapping of str to Array, shape (n_galaxy,)
-        What is known for each galaxy.
-    """
+def reweighting_model(interim: InterimDraws) -> None:
+    """Hyper-parameters of a population as a NumPyro model; the galaxies are integrated out."""
     shared: dict[str, Array] = {}
-    for relation in population.relations:
-        shared |= relation.sample_shared(spec)
-    weights = log_weights(spec, interim, population, shared, columns)
+    for relation in interim.population.relations:
+        shared |= relation.sample_shared(interim.spec)
     log_n = jnp.log(len(interim.log_prior))
-    numpyro.factor("galaxies", jnp.sum(jax.nn.logsumexp(weights, axis=0) - log_n))
-
-
-def log_weights(
-    spec: Parameters,
-    interim: InterimDraws,
-    population: Population,
-    shared: Mapping[str, Array],
-    columns: Mapping[str, Array],
-) -> Array:
-    """Logarithms of the densities of draws under a population over those of their priors.
-
-    Parameters
-    ----------
-    spec, interim, population, columns
-        As for :func:`reweighting_model`.
-    shared : mapping of str to Array
-        The hyper-parameters.
-
-    Returns
-    -------
-    Array, shape (n_draw, n_galaxy)
-    """
-
-    def members() -> None:
-        known: dict[str, Any] = {**columns, **interim.values}
-        for relation in population.relations:
-            relation.sample_galaxies(spec, shared, known)
-
-    values: dict[str, Array] = {}
-    for relation in population.relations:
-        values |= relation.site_values(interim.values)
-    with handlers.block():
-        trace = handlers.trace(handlers.substitute(members, data=values)).get_trace()
-    sites = [site for site in trace.values() if site["type"] == "sample"]
-    log_density: Array = sum(
-        (site["fn"].log_prob(site["value"]) for site in sites), start=jnp.zeros(())
-    )
-    return log_density - interim.log_prior
+    log_mean = jax.nn.logsumexp(interim.log_weights(shared), axis=0) - log_n
+    numpyro.factor("galaxies", jnp.sum(log_mean))
 
 
 def effective_draws(log_weights: Array) -> Array:

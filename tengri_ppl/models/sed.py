@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from jax.typing import ArrayLike
 
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.build import at_redshifts, build_forward
+from tengri_ppl.models.evaluate import evaluate
 from tengri_ppl.models.fast import Host
 from tengri_ppl.models.forward import ForwardModel
 from tengri_ppl.models.parameters import Parameters
@@ -381,7 +381,7 @@ class SEDModel:
         """Evaluate a method of the forward model, over all leading axes of the parameters."""
         free = self.spec.free_values(params)
         leaves, structure = self._flat
-        return _evaluate(method, structure, leaves, free, mapped, *args)
+        return evaluate(method, structure, leaves, free, mapped, *args)
 
     @cached_property
     def _flat(self) -> tuple[list[Any], Any]:
@@ -407,79 +407,6 @@ class SEDModel:
         p50, p95 = np.percentile(error, [50, 95])
         self._error = {"p50": float(p50), "p95": float(p95), "max": float(error.max())}
         return self._error
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _evaluate(
-    method: str,
-    structure: Any,
-    leaves: list[Any],
-    free: dict[str, ArrayLike],
-    mapped: Any,
-    *args: Array,
-) -> Any:
-    """Call ``forward.method(parameters, mapped, *args)`` over the batch of the first two."""
-    forward, fixed = jax.tree.unflatten(structure, leaves)
-
-    params = {name: jnp.asarray(value, dtype=float) for name, value in {**fixed, **free}.items()}
-    events = {name: _event_shape(name, value, forward) for name, value in params.items()}
-    batch = {name: v.shape[: v.ndim - len(events[name])] for name, v in params.items()}
-    galaxies = (len(forward.table.log1pz),) if forward.table.by_galaxy else ()
-    shape = _common_shape(batch, galaxies)
-    leading = shape[: len(shape) - len(galaxies)]
-    flattened = (math.prod(leading), *galaxies) if leading else galaxies
-    every = {
-        k: jnp.broadcast_to(v, shape + events[k]).reshape(flattened + events[k])
-        for k, v in params.items()
-        if batch[k]
-    }
-    shared = {k: v for k, v in params.items() if not batch[k]}
-
-    def one(table: Any, params: dict[str, Array], each: Any) -> Any:
-        model = replace(forward, table=table)
-        own = () if each is None else (each,)
-        return getattr(model, method)({**shared, **params}, *own, *args)
-
-    predict = partial(jax.vmap(one) if galaxies else one, forward.table)
-    if leading:
-        predict = jax.vmap(predict, axis_size=flattened[0])
-    mapped = jax.tree.map(lambda x: jnp.broadcast_to(x, shape).reshape(flattened), mapped)
-    out = predict(every, mapped)
-    return jax.tree.map(lambda x: x.reshape(shape + x.shape[len(flattened) :]), out)
-
-
-def _common_shape(batch: Mapping[str, tuple[int, ...]], n_galaxy: tuple[int, ...]) -> Any:
-    """Return the shape of the batch, which ends in the galaxies of a model that is made for some.
-
-    Raises
-    ------
-    ParameterError
-        If the parameters don't fit to each other, or to the galaxies.
-    """
-    try:
-        return jnp.broadcast_shapes(n_galaxy, *batch.values())
-    except ValueError:
-        shapes = ", ".join(f"{name} {shape}" for name, shape in batch.items() if shape)
-        known = f" and the {n_galaxy[0]} galaxies of at_redshifts" if n_galaxy else ""
-        raise ParameterError(
-            f"the shapes of the parameters{known} don't broadcast against each other: {shapes}"
-        ) from None
-
-
-def _event_shape(name: str, value: Array, forward: ForwardModel) -> tuple[int, ...]:
-    """Return the shape of a parameter in one galaxy; its other, leading axes are those of a batch.
-
-    Raises
-    ------
-    ParameterError
-        If the value does not end in this shape.
-    """
-    event = forward.structure.parameters[name].shape
-    if event and value.shape[-len(event) :] != event:
-        raise ParameterError(
-            f"{name} has shape {value.shape}: expected {event}, with leading axes for a batch"
-        )
-    return event
 
 
 def _format_error(error: Mapping[str, float]) -> str:

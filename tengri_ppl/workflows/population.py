@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -104,7 +104,11 @@ class PopulationFitter:
             for name, x in columns.items()
         }
         self.present = jnp.arange(n) < len(galaxies)
-        self._located = _at_known_redshifts(model, self.columns)
+
+    @cached_property
+    def _located(self) -> SEDModel:
+        """The model with tables of the galaxies, where their redshifts are known."""
+        return _at_known_redshifts(self.model, self.columns)
 
     def __repr__(self) -> str:
         """Return the number of galaxies and what they share."""

@@ -11,16 +11,8 @@ import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import DataError
-from tengri_ppl.models.parameters import Parameters
-from tengri_ppl.models.population import Population, population_parameters
-from tengri_ppl.models.reweighting import (
-    InterimDraws,
-    check_reweightable,
-    effective_draws,
-    log_weights,
-    make_interim_draws,
-    reweighting_model,
-)
+from tengri_ppl.models.population import population_parameters
+from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
 from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_parameters
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.chunks import map_draws
@@ -40,7 +32,6 @@ _N_CHECKED = 100
 _LANES = 20
 #: A handful of hyper-parameters has a simpler posterior than a galaxy, and its gradients cost more.
 _OPTIONS: dict[str, dict[str, Any]] = {"mcmc_nuts": {"target_accept_rate": 0.9}}
-_Problem = tuple[Parameters, InterimDraws, Population, Mapping[str, Array]]
 
 
 def fit_in_two_steps(
@@ -57,7 +48,7 @@ def fit_in_two_steps(
     Parameters
     ----------
     fitter : PopulationFitter
-        The population.
+        The population, one of those that :func:`~.reweighting.check_reweightable` lets pass.
     key : Array
         Random key.
     posteriors : sequence of Posterior
@@ -71,42 +62,37 @@ def fit_in_two_steps(
 
     Raises
     ------
-    ParameterError
-        If the galaxies have a parameter or a calibration in common.
     DataError
         If the draws of a galaxy are too few under the population; it names the galaxy.
     """
+    spec, population, ids = fitter.model.spec, fitter.population, fitter.ids
+    key_thin, key_run, key_pick = jax.random.split(key, 3)
+    draws = _thinned(posteriors, ids, population.names, n_draws, key_thin)
+    columns = {name: x[: len(ids)] for name, x in fitter.columns.items()}
+    interim = InterimDraws.from_draws(spec, population, columns, draws)
+    options = _OPTIONS.get(method, {}) | options
+    found = infer(reweighting_model, (interim,), None, method, key_run, **options).inference_data
+    shared = {str(name): x.values for name, x in found.posterior.items()}
+    effective = _effective(interim, shared, posteriors)
+    _check_effective(effective, ids)
+    picks = map_draws(partial(_pick, interim), shared, key_pick)
+    names = population_parameters(spec, population, set(columns))
+    picked = {name: x[picks, np.arange(len(ids))] for name, x in draws.items() if name in names}
+    return PopulationPosterior(with_parameters(_joined(found, picked, effective, ids), names))
+
+
+def _joined(
+    found: Any, picked: Mapping[str, np.ndarray], effective: np.ndarray, ids: Sequence[Any]
+) -> Any:
+    """Add the galaxies to what they share, in place."""
     import xarray as xr
 
-    spec, population = fitter.model.spec, fitter.population
-    check_reweightable(population)
-    key_thin, key_run, key_pick = jax.random.split(key, 3)
-    draws = _thinned(posteriors, fitter.ids, population.names, n_draws, key_thin)
-    columns = {name: x[: len(fitter.ids)] for name, x in fitter.columns.items()}
-    problem = spec, make_interim_draws(spec, population, draws), population, columns
-    found = infer(
-        reweighting_model,
-        problem[:2],
-        {"population": population, "columns": columns},
-        method,
-        key_run,
-        **_OPTIONS.get(method, {}) | options,
-    ).inference_data
-    shared = {str(name): x.values for name, x in found.posterior.items()}
-    effective = _effective(problem, shared, posteriors, n_draws)
-    _check_effective(effective, fitter.ids)
-    picks = map_draws(partial(_pick, *problem), shared, key_pick)
-    names = population_parameters(spec, population, set(columns))
-    galaxies = {
-        name: (("chain", "draw", GALAXY), x[picks, np.arange(len(fitter.ids))])
-        for name, x in draws.items()
-        if name in names
-    }
-    labels = {GALAXY: list(fitter.ids)}
-    found.posterior = found.posterior.assign(galaxies).assign_coords(labels)
+    labels, axes = {GALAXY: list(ids)}, ("chain", "draw", GALAXY)
+    joined = found.posterior.assign({name: (axes, x) for name, x in picked.items()})
+    found.posterior = joined.assign_coords(labels)
     known = xr.Dataset({"effective_draws": (GALAXY, effective)}, coords=labels)
     found.add_groups(constant_data=known)
-    return PopulationPosterior(with_parameters(found, names))
+    return found
 
 
 def _thinned(
@@ -139,15 +125,13 @@ def _thinned(
 
 
 def _effective(
-    problem: _Problem,
-    shared: Mapping[str, np.ndarray],
-    posteriors: Sequence[Posterior],
-    n_draws: int,
+    interim: InterimDraws, shared: Mapping[str, np.ndarray], posteriors: Sequence[Posterior]
 ) -> np.ndarray:
     """Effective draws of each galaxy, the harmonic mean over the posterior of the population."""
     flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in shared.items()}
     index = np.linspace(0, len(next(iter(flat.values()))) - 1, _N_CHECKED).astype(int)
-    kish = np.asarray(_kish(*problem, {name: x[index] for name, x in flat.items()}), dtype=float)
+    kish = np.asarray(_kish(interim, {name: x[index] for name, x in flat.items()}), dtype=float)
+    n_draws = len(interim.log_prior)
     independent = np.array([p.convergence().min_ess_bulk / n_draws for p in posteriors])
     return np.minimum(independent, 1.0) / np.mean(1.0 / kish, axis=0)
 
@@ -177,36 +161,20 @@ def _check_effective(effective: np.ndarray, ids: Sequence[Any]) -> None:
 
 
 @jax.jit
-def _kish(
-    spec: Parameters,
-    interim: InterimDraws,
-    population: Population,
-    columns: Mapping[str, Array],
-    shared: dict[str, Array],
-) -> Array:
+def _kish(interim: InterimDraws, shared: dict[str, Array]) -> Array:
     """Kish's effective number of draws for hyper-parameters (n,), shape (n, n_galaxy)."""
-
-    def one(shared: dict[str, Array]) -> Array:
-        return effective_draws(log_weights(spec, interim, population, shared, columns))
-
-    return jax.lax.map(one, shared, batch_size=_LANES)
+    return jax.lax.map(
+        lambda own: effective_draws(interim.log_weights(own)), shared, batch_size=_LANES
+    )
 
 
 @jax.jit
-def _pick(
-    spec: Parameters,
-    interim: InterimDraws,
-    population: Population,
-    columns: Mapping[str, Array],
-    shared: dict[str, Array],
-    key: Array,
-) -> Array:
+def _pick(interim: InterimDraws, shared: dict[str, Array], key: Array) -> Array:
     """Pick a draw of every galaxy by its weights, for hyper-parameters (n,); (n, n_galaxy)."""
 
     def one(each: tuple[Array, dict[str, Array]]) -> Array:
-        own, shared = each
-        weights = log_weights(spec, interim, population, shared, columns)
-        return jax.random.categorical(own, weights, axis=0)
+        own, values = each
+        return jax.random.categorical(own, interim.log_weights(values), axis=0)
 
     n = len(next(iter(shared.values())))
     return jax.lax.map(one, (jax.random.split(key, n), shared), batch_size=_LANES)

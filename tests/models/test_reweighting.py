@@ -8,10 +8,9 @@ import pytest
 
 import tengri_ppl as tg
 from tengri_ppl.models.reweighting import (
+    InterimDraws,
     check_reweightable,
     effective_draws,
-    log_weights,
-    make_interim_draws,
     reweighting_model,
 )
 
@@ -38,14 +37,12 @@ def observed():
 def interim(delayed_spec, population, observed):
     """Their posteriors are Gaussians around them, because the prior is flat."""
     noise = np.random.default_rng(1).normal(size=(N_DRAW, N_GALAXY))
-    return make_interim_draws(delayed_spec, population, {MASS: observed + ERROR * noise})
+    return InterimDraws.from_draws(delayed_spec, population, {}, {MASS: observed + ERROR * noise})
 
 
-def test_weights_are_the_density_under_the_population_over_the_prior(
-    delayed_spec, population, interim
-):
+def test_weights_are_the_density_under_the_population_over_the_prior(interim):
     shared = {f"{MASS}_loc": jnp.asarray(9.8), f"{MASS}_scale": jnp.asarray(0.4)}
-    found = log_weights(delayed_spec, interim, population, shared, {})
+    found = interim.log_weights(shared)
     gaussian = dist.TruncatedNormal(9.8, 0.4, low=7.0, high=12.5)
     expected = gaussian.log_prob(interim.values[MASS]) + np.log(12.5 - 7.0)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -56,7 +53,7 @@ def test_vectors_of_parameters_and_relations_have_weights_too(delayed_spec, key)
     line = tg.ScalingRelation(DUST, on=MASS, pivot=10.0)
     population = tg.Population(together, line)
     draws = jax.tree.map(lambda x: x.reshape(50, 2), delayed_spec.sample_batch(key, 100))
-    interim = make_interim_draws(delayed_spec, population, draws)
+    interim = InterimDraws.from_draws(delayed_spec, population, {}, draws)
     shared = {
         **{f"{MASS}_loc": 10.0, f"{MASS}_scale": 0.5, f"{TAU}_loc": 2.0, f"{TAU}_scale": 1.0},
         "correlation_cholesky": jnp.array([[1.0, 0.0], [0.6, 0.8]]),
@@ -68,18 +65,12 @@ def test_vectors_of_parameters_and_relations_have_weights_too(delayed_spec, key)
     dust = dist.TruncatedNormal(0.5 + 0.3 * (draws[MASS] - 10.0), 0.2, low=0.0, high=2.0)
     expected = members.log_prob(jnp.stack([draws[MASS], draws[TAU]], axis=-1))
     expected += dust.log_prob(draws[DUST]) + np.log(5.5 * 4.7 * 2.0)
-    found = log_weights(delayed_spec, interim, population, shared, {})
+    found = interim.log_weights(shared)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_the_posterior_is_that_by_quadrature(delayed_spec, population, observed, interim):
-    posterior = tg.infer(
-        reweighting_model,
-        (delayed_spec, interim),
-        {"population": population, "columns": {}},
-        "mcmc_nuts",
-        jax.random.key(2),
-    )
+def test_the_posterior_is_that_by_quadrature(observed, interim):
+    posterior = tg.infer(reweighting_model, (interim,), None, "mcmc_nuts", jax.random.key(2))
     assert posterior.convergence().converged
     loc, scale = np.meshgrid(np.linspace(9.0, 11.0, 201), np.linspace(0.01, 2.0, 200))
     width = np.hypot(scale, ERROR)[..., None]
