@@ -16,6 +16,8 @@ from mock_fit import LOGARITHMIC, ours, read_mock, theirs
 
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 
+pytestmark = pytest.mark.optimised
+
 #: Engine, its options, and whether it estimates the evidence.
 ENGINES = [
     ("auto", {"min_ess": 4000.0, "n_samples": 20_000}, True),

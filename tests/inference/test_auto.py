@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 
 from tengri_ppl.inference import Target
 from tengri_ppl.inference.auto import AutoOptions, run_auto
@@ -37,6 +38,7 @@ def test_an_easy_posterior_is_left_to_importance_sampling():
     assert abs(x.std() / sd - 1.0) < 0.08
 
 
+@pytest.mark.optimised
 def test_a_hard_posterior_goes_to_chains_that_know_what_was_learnt():
     result = run_auto(Target(horseshoe), jax.random.key(1), AutoOptions(max_rounds=2))
     assert result.method == "auto (mcmc_nuts)"

@@ -130,6 +130,7 @@ def heavy(data):
     numpyro.factor("likelihood", -jnp.sum(jnp.sort(matrix, axis=0)[::50] ** 2) / 1e4)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("lower", [lower_steps, lower_first_points])
 def test_memory_is_proportional_to_the_chunks(lower):
     """From the compiled programs, without running them."""

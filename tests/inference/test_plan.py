@@ -17,6 +17,8 @@ from tengri_ppl.inference.plan import COMPILER_BYTES, plan_memory, within_budget
 from tengri_ppl.inference.run import run_method
 from tengri_ppl.runtime.memory import GIGABYTE, rss_bytes
 
+pytestmark = pytest.mark.optimised
+
 
 def heavy(data):
     """A likelihood whose sorted matrix takes 160 MB for one point."""

@@ -44,23 +44,19 @@ WIDE = (*STELLAR, "twomass_J", "wise_w1", "wise_w3", "wise_w4", "herschel_spire_
 WIDE += ("xray_soft", "xray_hard", "radio_1.4", "radio_5")
 
 
-#: These programs run once or twice: to compile them fast matters more than to run them fast.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def brightness(sed, params):
     """Weighted sum of log fluxes."""
     flux = sed.predict_photometry(params) * 1e29
     return jnp.log(flux + 1e-10) @ jnp.linspace(1.0, 2.0, sed.n_band)
 
 
-@quick_jit
+@jax.jit
 def gradients(sed, params):
     """Brightness and its gradient, draw by draw."""
     return jax.vmap(jax.value_and_grad(partial(brightness, sed)))(params)
 
 
-@quick_jit
+@jax.jit
 def slopes(sed, params, direction):
     """Brightness, and its slope by reverse and by forward mode, draw by draw."""
 

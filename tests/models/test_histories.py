@@ -49,8 +49,7 @@ def prior_draws(case, n, key):
     return sfh, params, jnp.geomspace(0.3, 13.5, n)
 
 
-#: Run once or twice: to compile fast matters more than to run fast.
-@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@partial(jax.jit, static_argnums=0)
 def summaries(sfh, params, cosmic_age, lower, upper):
     """Mean age [Gyr] and total mass, with the gradient of the former, of a batch."""
 

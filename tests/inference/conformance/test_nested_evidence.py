@@ -17,6 +17,8 @@ from scipy import stats
 
 from tengri_ppl.inference.registry import get_method, make_options
 
+pytestmark = pytest.mark.optimised
+
 #: The scatter of so many is known to 11 %.
 N_KEYS = 40
 MAX_ERROR = 0.1
