@@ -1,6 +1,7 @@
 """Target: the posterior of any NumPyro model, split into prior and likelihood.
 
 Latent sample sites are the prior, observed ones (``numpyro.factor`` included) the likelihood.
+Discrete latent sites of finite support are summed out (:mod:`~tengri_ppl.inference.enumeration`).
 Engines work on unconstrained coordinates z, one real array per latent site; the Jacobian of the
 map to the constrained parameters belongs to the prior.
 """
@@ -21,6 +22,12 @@ from numpyro.infer import init_to_uniform
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.chunked import differentiable_in_chunks, in_chunks
+from tengri_ppl.inference.enumeration import (
+    check_enumerable,
+    draw_discrete,
+    is_discrete,
+    summed_log_parts,
+)
 from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["Site", "Target", "log_parts", "potential", "prior_draw", "site_values"]
@@ -79,6 +86,9 @@ def _log_parts(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], z: Mapping[str, Array]
 ) -> tuple[Array, Array]:
     trace, prior = _trace(model, args, kwargs, z)
+    if any(map(is_discrete, trace.values())):
+        density, likelihood = summed_log_parts(model, args, kwargs, trace)
+        return density + prior, likelihood
     likelihood = jnp.zeros(())
     for site in trace.values():
         if site["type"] != "sample":
@@ -102,14 +112,19 @@ def potential(
 def site_values(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any], z: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Return the constrained latent sites and the deterministic ones at unconstrained z."""
+    """Return the constrained latent sites and the deterministic ones at unconstrained z.
+
+    Discrete sites are drawn from their distribution given z and the data.
+    """
 
     def values(z: Mapping[str, Array], arguments: _Arguments) -> dict[str, Array]:
         trace, _ = _trace(model, *arguments, z)
+        if any(map(is_discrete, trace.values())):
+            trace = draw_discrete(model, *arguments, trace)
         return {
             name: site["value"]
             for name, site in trace.items()
-            if site["type"] == "deterministic" or name in z
+            if site["type"] == "deterministic" or name in z or is_discrete(site)
         }
 
     found: dict[str, Array] = in_chunks(model, values)(z, (args, kwargs))
@@ -138,10 +153,13 @@ class Target:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     sites: dict[str, Site] = field(init=False)
+    discrete: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Trace the model once, abstractly, and check its sites."""
-        object.__setattr__(self, "sites", _latent_sites(self.model, self.args, self.kwargs))
+        sites, discrete = _latent_sites(self.model, self.args, self.kwargs)
+        object.__setattr__(self, "sites", sites)
+        object.__setattr__(self, "discrete", discrete)
 
     @property
     def dimension(self) -> int:
@@ -196,9 +214,16 @@ class Target:
 
 def _latent_sites(
     model: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Site]:
-    """Trace abstractly; return the latent sites or say why an engine can't treat one."""
+) -> tuple[dict[str, Site], tuple[str, ...]]:
+    """Trace abstractly; return continuous latent sites, and the names of discrete ones.
+
+    Raises
+    ------
+    ParameterError
+        If engines can't treat a site.
+    """
     sites: dict[str, Site] = {}
+    discrete: list[str] = []
 
     def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         with _starting_values(), handlers.seed(rng_seed=jax.random.key(0)):
@@ -211,18 +236,20 @@ def _latent_sites(
                 )
             if site["type"] != "sample" or site["is_observed"]:
                 continue
-            if site["infer"].get("enumerate") or site["fn"].support.is_discrete:
-                raise ParameterError(
-                    f"site {name!r} is discrete; marginalise it, for example with MixtureSameFamily"
-                )
+            if is_discrete(site):
+                check_enumerable(name, site)
+                discrete.append(name)
+                continue
             transform = biject_to(site["fn"].support)
             shape = jnp.shape(site["value"])
             sites[name] = Site(transform.inverse_shape(shape), shape)
 
     jax.eval_shape(run, args, dict(kwargs))
     if not sites:
-        raise ParameterError("the model has no latent sample site, so there is nothing to infer")
-    return sites
+        raise ParameterError(
+            "the model has no latent sample site that is continuous, so there is nothing to infer"
+        )
+    return sites, tuple(discrete)
 
 
 def _starting_values() -> handlers.substitute:
@@ -257,7 +284,7 @@ def _coordinates(trace: Mapping[str, Any]) -> dict[str, Array]:
     return {
         name: biject_to(site["fn"].support).inv(site["value"])
         for name, site in trace.items()
-        if site["type"] == "sample" and not site["is_observed"]
+        if site["type"] == "sample" and not site["is_observed"] and not is_discrete(site)
     }
 
 

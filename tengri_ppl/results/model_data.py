@@ -62,7 +62,7 @@ def build_model_data(
     """
     key_data, key_prior = jax.random.split(key)
     dims = site_dimensions(target)
-    latent = {name: result.samples[name] for name in target.sites}
+    latent = {name: result.samples[name] for name in (*target.sites, *target.discrete)}
     data = evaluate_data(target, latent, key_data)
     labels = _labels(dims, result, coords or {})
     prior = prior_draws(target, key_prior) or {}

@@ -108,7 +108,7 @@ def impossible(y=None):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (discrete, "'k' is discrete"),
+        (discrete, "no latent sample site that is continuous"),
         (subsampled, "plate 'data' is subsampled"),
         (nothing, "no latent sample site"),
     ],
