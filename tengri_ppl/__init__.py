@@ -8,6 +8,7 @@ from tengri_ppl.errors import DataError, MemoryBudgetError, ParameterError, Teng
 from tengri_ppl.inference.programs import lean, persistent
 from tengri_ppl.inference.registry import list_methods
 from tengri_ppl.models.galaxy import galaxy_model
+from tengri_ppl.models.mixture import MixturePopulation
 from tengri_ppl.models.parameters import Fixed, Parameters
 from tengri_ppl.models.population import Calibration, Population, population_model
 from tengri_ppl.models.relations import (
@@ -47,6 +48,7 @@ __all__ = [
     "LogUniform",
     "MemoryBudgetError",
     "MemoryMonitor",
+    "MixturePopulation",
     "MultivariateNormalPopulation",
     "Normal",
     "NormalPopulation",

@@ -62,7 +62,7 @@ class Population:
 
     Parameters
     ----------
-    *relations : Shared, NormalPopulation, MultivariateNormalPopulation or ScalingRelation
+    *relations : Shared, NormalPopulation, MultivariateNormalPopulation, ScalingRelation, ...
         In the order in which they depend on each other.
     calibration : Calibration, optional
         Errors of the photometry to infer.
@@ -101,6 +101,11 @@ class Population:
     def shared_parameters(self) -> tuple[str, ...]:
         """Parameters of the SED model that all galaxies have in common."""
         return tuple(r.name for r in self.relations if isinstance(r, Shared))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of the classes of galaxies, none if there is only one."""
+        return tuple(label for relation in self.relations for label in relation.classes)
 
     def coordinates(self, spec: Parameters) -> dict[str, Reparam]:
         """Return a configuration of ``handlers.reparam`` that suits samplers.

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def _static(**options: Any) -> Any:
+def static(**options: Any) -> Any:
     """Declare a field that is no array."""
     return field(metadata={"static": True}, **options)
 
@@ -44,6 +44,10 @@ class Relation(Protocol):
     @property
     def needs(self) -> tuple[str, ...]:
         """Parameters or columns that have to be known before."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of the classes of galaxies, if it tells several apart by ``galaxy_class``."""
 
     def sample_shared(self, spec: Parameters) -> dict[str, Array]:
         """Create the sites outside of the plate; return them by the names of the sites."""
@@ -74,7 +78,7 @@ class Shared:
         The parameter.
     """
 
-    name: str = _static()
+    name: str = static()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,6 +86,7 @@ class Shared:
         return (self.name,)
 
     needs = ()
+    classes = ()
 
     def sample_shared(self, spec: Parameters) -> dict[str, Array]:
         """Sample the parameter."""
@@ -125,7 +130,7 @@ class NormalPopulation:
         Prior of its standard deviation; by default a half-normal as wide as the SED model's prior.
     """
 
-    name: str = _static()
+    name: str = static()
     loc: Any = None
     scale: Any = None
 
@@ -135,12 +140,13 @@ class NormalPopulation:
         return (self.name,)
 
     needs = ()
+    classes = ()
 
     def sample_shared(self, spec: Parameters) -> dict[str, Array]:
         """Sample mean and standard deviation."""
         prior = spec[self.name]
         loc = prior if self.loc is None else self.loc
-        scale = _wide(self.name, prior) if self.scale is None else self.scale
+        scale = wide(self.name, prior) if self.scale is None else self.scale
         return _sampled({f"{self.name}_loc": loc, f"{self.name}_scale": scale})
 
     def sample_galaxies(
@@ -189,8 +195,8 @@ class ScalingRelation:
         Priors of the b; a normal with a standard deviation of 1 by default.
     """
 
-    name: str = _static()
-    on: str | tuple[str, ...] = _static()
+    name: str = static()
+    on: str | tuple[str, ...] = static()
     pivot: float | tuple[float, ...] = 0.0
     intercept: Any = None
     slope: Any = None
@@ -200,6 +206,8 @@ class ScalingRelation:
     def names(self) -> tuple[str, ...]:
         """The parameter."""
         return (self.name,)
+
+    classes = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -212,7 +220,7 @@ class ScalingRelation:
         slopes = _each(dist.Normal(0.0, 1.0) if self.slope is None else self.slope, n, "slope")
         priors = {
             f"{self.name}_intercept": prior if self.intercept is None else self.intercept,
-            f"{self.name}_scatter": _wide(self.name, prior)
+            f"{self.name}_scatter": wide(self.name, prior)
             if self.scatter is None
             else self.scatter,
         }
@@ -264,19 +272,19 @@ class MultivariateNormalPopulation:
         Of the LKJ prior of the correlations: 1 is flat, above 1 prefers small ones.
     """
 
-    names: tuple[str, ...] = _static()
+    names: tuple[str, ...] = static()
     loc: Mapping[str, Any] = field(default_factory=dict)
     scale: Mapping[str, Any] = field(default_factory=dict)
     concentration: float = 1.0
 
     needs = ()
+    classes = ()
 
     def sample_shared(self, spec: Parameters) -> dict[str, Array]:
         """Sample means, standard deviations and the Cholesky factor of the correlations."""
         priors = {f"{n}_loc": self.loc.get(n, spec[n]) for n in self.names}
         priors |= {
-            f"{n}_scale": self.scale[n] if n in self.scale else _wide(n, spec[n])
-            for n in self.names
+            f"{n}_scale": self.scale[n] if n in self.scale else wide(n, spec[n]) for n in self.names
         }
         priors["correlation_cholesky"] = dist.LKJCholesky(len(self.names), self.concentration)
         shared = _sampled(priors)
@@ -346,7 +354,7 @@ def _filler(prior: Any) -> tuple[Any, Any]:
             return 0.5 * (low + high), 0.1 * (high - low)
 
 
-def _wide(name: str, prior: Any) -> Any:
+def wide(name: str, prior: Any) -> Any:
     """Return a half-normal as wide as a prior.
 
     Raises

@@ -26,6 +26,7 @@ from jax.typing import ArrayLike
 from numpyro import handlers
 
 from tengri_ppl.errors import ParameterError
+from tengri_ppl.models.mixture import GALAXY_CLASS
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.population import Calibration, Population
 
@@ -87,20 +88,36 @@ class InterimDraws:
         -------
         Array, shape (n_draw, n_galaxy)
         """
+        return jax.nn.logsumexp(self.log_weights_by_class(shared), axis=0)
+
+    def log_weights_by_class(self, shared: Mapping[str, Array]) -> Array:
+        """Return the parts that the classes of galaxies have in the weights.
+
+        Parameters
+        ----------
+        shared : mapping of str to Array
+            The hyper-parameters.
+
+        Returns
+        -------
+        Array, shape (n_class, n_draw, n_galaxy)
+            Logarithms. There is one class if the population tells none apart.
+        """
         relations = self.population.relations
 
         def members() -> None:
             for relation in relations:
                 relation.sample_galaxies(self.spec, shared, {**self.columns, **self.values})
 
-        values: dict[str, Array] = {}
+        n_class = max(1, len(self.population.classes))
+        values: dict[str, Array] = {GALAXY_CLASS: jnp.arange(n_class)[:, None, None]}
         for relation in relations:
             values |= relation.site_values(self.values)
         with handlers.block():
             trace = handlers.trace(handlers.substitute(members, data=values)).get_trace()
         sites = [site for site in trace.values() if site["type"] == "sample"]
         log_density: Array = sum(
-            (site["fn"].log_prob(site["value"]) for site in sites), start=jnp.zeros(())
+            (site["fn"].log_prob(site["value"]) for site in sites), start=jnp.zeros((1, 1, 1))
         )
         return log_density - self.log_prior
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import ParameterError, suggest
+from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.variables import free_parameters
 
@@ -40,9 +41,10 @@ def with_parameters(inference_data: Any, names: Sequence[str]) -> Any:
         With the group ``unconstrained_posterior`` if there are others.
     """
     posterior = inference_data.posterior
-    others = [name for name in posterior if name not in names]
+    kept = [*names, *(name for name in (GALAXY_CLASS,) if name in posterior)]
+    others = [name for name in posterior if name not in kept]
     out = inference_data.copy()
-    out.posterior = posterior[list(names)]
+    out.posterior = posterior[kept]
     if others:
         out.add_groups({"unconstrained_posterior": posterior[others]}, warn_on_custom_groups=False)
     out.attrs["model_free"] = json.dumps(list(names))
@@ -102,6 +104,26 @@ class PopulationPosterior(Posterior):
             GalaxyDraws(label, {name: x[:, i] for name, x in every.items()})
             for i, label in enumerate(self.galaxies)
         ]
+
+    @property
+    def class_probabilities(self) -> Any:
+        """Probability of each class for each galaxy, an ``xarray.DataArray`` (galaxy, class).
+
+        Raises
+        ------
+        ParameterError
+            If the population has no classes.
+        """
+        posterior = self.inference_data.posterior
+        if GALAXY_CLASS not in posterior:
+            raise ParameterError(
+                "the population has no classes; fit one that has a MixturePopulation"
+            )
+        import xarray as xr
+
+        labels = posterior[CLASS]
+        numbers = xr.DataArray(np.arange(labels.size), coords={CLASS: labels}, dims=CLASS)
+        return (posterior[GALAXY_CLASS] == numbers).mean(("chain", "draw"))
 
     def population_diagnostics(
         self, exclude_prefixes: Sequence[str] = ("psd_xi",)

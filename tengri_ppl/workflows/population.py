@@ -14,6 +14,7 @@ from numpyro.distributions import Uniform
 
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.inference.registry import get_method
+from tengri_ppl.models.mixture import CLASS
 from tengri_ppl.models.population import (
     Population,
     check_names,
@@ -146,7 +147,11 @@ class PopulationFitter:
             method,
             key,
             init_from=init_from and _as_many(init_from, n),
-            coords={GALAXY: [*self.ids, *fillers], "band": list(self.model.bands)},
+            coords={
+                GALAXY: [*self.ids, *fillers],
+                "band": list(self.model.bands),
+                CLASS: list(self.population.classes),
+            },
             **options,
         )
         found = _first_galaxies(posterior.inference_data, len(self.ids))

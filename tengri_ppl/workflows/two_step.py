@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import DataError
+from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
 from tengri_ppl.models.population import population_parameters
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
 from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_parameters
@@ -71,14 +72,21 @@ def fit_in_two_steps(
     columns = {name: x[: len(ids)] for name, x in fitter.columns.items()}
     interim = InterimDraws.from_draws(spec, population, columns, draws)
     options = _OPTIONS.get(method, {}) | options
-    found = infer(reweighting_model, (interim,), None, method, key_run, **options).inference_data
+    coords = {CLASS: list(population.classes)}
+    posterior = infer(
+        reweighting_model, (interim,), None, method, key_run, coords=coords, **options
+    )
+    found = posterior.inference_data
     shared = {str(name): x.values for name, x in found.posterior.items()}
     effective = _effective(interim, shared, posteriors)
     _check_effective(effective, ids)
-    picks = map_draws(partial(_pick, interim), shared, key_pick)
+    picks, classes = map_draws(partial(_pick, interim), shared, key_pick)
     names = population_parameters(spec, population, set(columns))
     picked = {name: x[picks, np.arange(len(ids))] for name, x in draws.items() if name in names}
-    return PopulationPosterior(with_parameters(_joined(found, picked, effective, ids), names))
+    if population.classes:
+        picked[GALAXY_CLASS] = classes
+    joined = _joined(found, picked, effective, ids)
+    return PopulationPosterior(with_parameters(joined, names))
 
 
 def _joined(
@@ -169,12 +177,18 @@ def _kish(interim: InterimDraws, shared: dict[str, Array]) -> Array:
 
 
 @jax.jit
-def _pick(interim: InterimDraws, shared: dict[str, Array], key: Array) -> Array:
-    """Pick a draw of every galaxy by its weights, for hyper-parameters (n,); (n, n_galaxy)."""
+def _pick(interim: InterimDraws, shared: dict[str, Array], key: Array) -> tuple[Array, Array]:
+    """Pick a draw and a class of every galaxy by their weights; each (n, n_galaxy).
 
-    def one(each: tuple[Array, dict[str, Array]]) -> Array:
+    ``shared`` are n values of the hyper-parameters.
+    """
+
+    def one(each: tuple[Array, dict[str, Array]]) -> tuple[Array, Array]:
         own, values = each
-        return jax.random.categorical(own, interim.log_weights(values), axis=0)
+        weights = interim.log_weights_by_class(values)
+        _, n_draw, n_galaxy = weights.shape
+        picked = jax.random.categorical(own, weights.reshape(-1, n_galaxy), axis=0)
+        return picked % n_draw, picked // n_draw
 
     n = len(next(iter(shared.values())))
     return jax.lax.map(one, (jax.random.split(key, n), shared), batch_size=_LANES)

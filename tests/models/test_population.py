@@ -12,6 +12,7 @@ from scipy import stats
 
 import tengri_ppl as tg
 from tengri_ppl.inference import Target
+from tengri_ppl.models.mixture import MixturePopulation
 from tengri_ppl.models.population import (
     Calibration,
     Population,
@@ -127,11 +128,14 @@ def test_coordinates_for_samplers_are_those_of_the_same_model(sed, population, g
 
 
 @pytest.mark.parametrize("model", [population_model, population_sampling_model])
-@pytest.mark.parametrize("together", [False, True])
-def test_fillers_contribute_nothing_to_what_is_shared(sed, population, galaxies, model, together):
+@pytest.mark.parametrize(
+    "relation",
+    [None, MultivariateNormalPopulation((MASS, MET)), MixturePopulation((MASS,), ("a", "b"))],
+)
+def test_fillers_contribute_nothing_to_what_is_shared(sed, population, galaxies, model, relation):
     _, data, sigma = galaxies
-    if together:
-        population = Population(MultivariateNormalPopulation((MASS, MET)))
+    if relation:
+        population = Population(relation)
     options = {"population": population, "columns": {"redshift": REDSHIFT}}
     alone = Target(model, (sed, tg.GaussianNoise(sigma=sigma), data), options)
     filler = jnp.full((2, sed.n_band), jnp.nan)
