@@ -25,8 +25,13 @@ demo: venv ## Fit GOODS-S 7886; posterior, figures and a summary go to demo/
 # they share fixtures, the longest first (tests/conftest.py). A worker needs up to 5 GB.
 TEST_WORKERS ?= 2
 
-test: venv ## Run the tests
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: venv ## Run the tests: most with programs that are compiled fast, some with fast programs
+	@status=0; set -x; \
+	$(PYTEST) -m "not optimised" || status=1; \
+	$(PYTEST) -m optimised --optimise || status=1; \
+	exit $$status
 
 lint: dev ## Check style and format
 	$(BIN)/ruff check .

@@ -8,11 +8,6 @@ from collections import defaultdict
 from pathlib import Path
 
 os.environ.setdefault("NPROC", "4")  # XLA's thread pool may deadlock on two threads
-# Most programs of tests run once or twice: to compile them fast matters more than to run them fast.
-# Together with pytest_runtest_setup below this takes a third of the time of a default compilation.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-)
 
 import jax
 import numpy as np
@@ -21,8 +16,24 @@ import pytest
 import tengri_ppl as tg
 from tengri_ppl.runtime.cache import enable_persistent_cache
 
+QUICK_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 ROOT = Path(__file__).resolve().parent.parent
 MAX_MEMORY_MAPS = 30_000
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--optimise",
+        action="store_true",
+        help="compile as users do: for tests marked `optimised`, whose programs run long",
+    )
+
+
+def pytest_configure(config):
+    """Compile fast, in a third of the time: most programs of tests run once or twice."""
+    if not config.getoption("optimise"):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_FLAGS}"
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,13 +67,6 @@ def pytest_collection_modifyitems(items):
     """Begin with the longest files, so that no worker is left with one of them at the end."""
     order = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """Optimise programs only where the marker ``optimised`` asks for it."""
-    optimised = item.get_closest_marker("optimised") is not None
-    jax.config.update("jax_disable_most_optimizations", not optimised)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -18,7 +18,7 @@ from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.coordinates import NonCentredReparam, standard_coordinates
 from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.parameters import Parameters
-from tengri_ppl.models.relations import Relation, Shared
+from tengri_ppl.models.relations import Relation, ScalingRelation, Shared
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 
@@ -106,6 +106,11 @@ class Population:
     def classes(self) -> tuple[str, ...]:
         """Labels of the classes of galaxies, none if there is only one."""
         return tuple(label for relation in self.relations for label in relation.classes)
+
+    @property
+    def lines(self) -> dict[str, dict[str, float]]:
+        """Pivots of the scaling relations: parameter -> what it depends on -> pivot."""
+        return {r.name: r.pivots for r in self.relations if isinstance(r, ScalingRelation)}
 
     def coordinates(self, spec: Parameters) -> dict[str, Reparam]:
         """Return a configuration of ``handlers.reparam`` that suits samplers.

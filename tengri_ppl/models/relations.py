@@ -214,6 +214,11 @@ class ScalingRelation:
         """What it depends on."""
         return (self.on,) if isinstance(self.on, str) else tuple(self.on)
 
+    @property
+    def pivots(self) -> dict[str, Any]:
+        """Pivot of each x."""
+        return dict(zip(self.needs, _each(self.pivot, len(self.needs), "pivot"), strict=True))
+
     def sample_shared(self, spec: Parameters) -> dict[str, Array]:
         """Sample intercept, slopes and scatter."""
         prior, n = spec[self.name], len(self.needs)
@@ -232,7 +237,7 @@ class ScalingRelation:
     ) -> dict[str, Array]:
         """Sample the parameter."""
         loc = shared[f"{self.name}_intercept"]
-        for x, pivot in zip(self.needs, _each(self.pivot, len(self.needs), "pivot"), strict=True):
+        for x, pivot in self.pivots.items():
             loc = loc + shared[f"{self.name}_slope_{x}"] * (known[x] - pivot)
         gaussian = bounded_normal(spec[self.name], loc, shared[f"{self.name}_scatter"], known)
         return {self.name: numpyro.sample(self.name, gaussian)}

@@ -3,51 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jax import Array
 
 from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
+from tengri_ppl.models.parameters import Parameters
+from tengri_ppl.models.population import Population, population_parameters
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.variables import free_parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GALAXY", "GalaxyDraws", "PopulationPosterior", "with_parameters"]
+__all__ = ["GALAXY", "GalaxyDraws", "PopulationPosterior", "with_population"]
 
 #: Name of the plate of galaxies.
 GALAXY = "galaxy"
 
 
-def with_parameters(inference_data: Any, names: Sequence[str]) -> Any:
-    """Record what the parameters are, in their order; move other coordinates out of their way.
+def with_population(
+    inference_data: Any,
+    spec: Parameters,
+    population: Population,
+    columns: Mapping[str, Array],
+) -> Any:
+    """Record what the parameters are, in their order, their relations, and what was known.
 
     Parameters
     ----------
     inference_data : arviz.InferenceData
         Its group ``posterior`` has the parameters, and what was sampled in their place.
-    names : sequence of str
-        The parameters.
+    spec : Parameters
+        Priors of a galaxy.
+    population : Population
+        What the galaxies share.
+    columns : mapping of str to Array, shape (n_galaxy,)
+        What is known of the galaxies.
 
     Returns
     -------
     arviz.InferenceData
-        With the group ``unconstrained_posterior`` if there are others.
+        With the columns in ``constant_data``, and the group ``unconstrained_posterior`` if there
+        are other coordinates.
     """
-    posterior = inference_data.posterior
+    import xarray as xr
+
+    names = list(population_parameters(spec, population, set(columns)))
+    posterior, out = inference_data.posterior, inference_data.copy()
     kept = [*names, *(name for name in (GALAXY_CLASS,) if name in posterior)]
     others = [name for name in posterior if name not in kept]
-    out = inference_data.copy()
     out.posterior = posterior[kept]
     if others:
         out.add_groups({"unconstrained_posterior": posterior[others]}, warn_on_custom_groups=False)
-    out.attrs["model_free"] = json.dumps(list(names))
+    known = {name: (GALAXY, np.asarray(x)) for name, x in columns.items()}
+    constant = xr.Dataset(known, coords={GALAXY: posterior[GALAXY]})
+    if "constant_data" in out:
+        out.constant_data = out.constant_data.merge(constant)
+    elif known:
+        out.add_groups(constant_data=constant)
+    pivots = {name: {x: float(p) for x, p in on.items()} for name, on in population.lines.items()}
+    out.attrs |= {"model_free": json.dumps(names), "model_relations": json.dumps(pivots)}
     return out
 
 
@@ -180,6 +202,76 @@ class PopulationPosterior(Posterior):
                     f"They share: {', '.join(known)}"
                 )
         return self.plot_corner(list(params or known), **options)
+
+    def plot_relation(self, name: str, on: str | None = None) -> Figure:
+        """Plot a scaling relation and the galaxies; see `tengri_ppl.results.plots.plot_relation`.
+
+        Parameters
+        ----------
+        name : str
+            The parameter of a :class:`~tengri_ppl.ScalingRelation`.
+        on : str, optional
+            What of several things that it depends on is plotted, while the others are at their
+            pivots; the first by default.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such relation.
+        """
+        from tengri_ppl.results.plots import plot_relation
+
+        relations = json.loads(self.inference_data.attrs.get("model_relations", "{}"))
+        if name not in relations:
+            raise ParameterError(
+                f"{name!r} has no scaling relation; {', '.join(relations) or 'no parameter'} has"
+            )
+        pivots = relations[name]
+        on = next(iter(pivots)) if on is None else on
+        if on not in pivots:
+            raise ParameterError(f"{name} depends on {', '.join(pivots)}, not on {on!r}")
+        own = self.individual_samples
+        n_draw = len(own[name])
+        x = own[on] if on in own else self.inference_data.constant_data[on].values
+        x = np.broadcast_to(x, (n_draw, len(self.galaxies)))
+        return plot_relation(x, own[name], self.shared_samples, name=name, on=on, pivot=pivots[on])
+
+    def plot_shrinkage(
+        self, alone: Sequence[Posterior], params: Sequence[str] | None = None
+    ) -> Figure:
+        """Compare with fits one by one; see `tengri_ppl.results.plots.plot_shrinkage`.
+
+        Parameters
+        ----------
+        alone : sequence of Posterior
+            Of the galaxies, from :meth:`~tengri_ppl.PopulationFitter.fit_galaxies`.
+        params : sequence of str, optional
+            Scalar parameters of the galaxies; by default all.
+
+        Raises
+        ------
+        ParameterError
+            If there is not a posterior for each galaxy, or a parameter is unknown.
+        """
+        from tengri_ppl.results.plots import plot_shrinkage
+
+        if len(alone) != len(self.galaxies):
+            raise ParameterError(
+                f"{len(alone)} posteriors for {len(self.galaxies)} galaxies; expected as many"
+            )
+        own = {name: x for name, x in self.individual_samples.items() if x.ndim == 2}
+        for name in params or ():
+            if name not in own:
+                raise ParameterError(
+                    f"{name!r} is no scalar parameter of the galaxies{suggest(name, own)}"
+                )
+        chosen = list(params or own)
+        loc = {name: self.shared_samples.get(f"{name}_loc", np.zeros((0, 0))) for name in chosen}
+        return plot_shrinkage(
+            {name: [p.samples[name] for p in alone] for name in chosen},
+            own,
+            loc={name: x for name, x in loc.items() if x.ndim == 1},
+        )
 
     def _draws(self, *, of_galaxies: bool) -> dict[str, np.ndarray]:
         posterior = self.inference_data.posterior

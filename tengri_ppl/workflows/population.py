@@ -19,7 +19,6 @@ from tengri_ppl.models.population import (
     Population,
     check_names,
     population_model,
-    population_parameters,
     population_sampling_model,
 )
 from tengri_ppl.models.relations import Shared
@@ -27,7 +26,7 @@ from tengri_ppl.models.reweighting import check_reweightable
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
-from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_parameters
+from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.infer import infer
@@ -111,6 +110,11 @@ class PopulationFitter:
         """The model with tables of the galaxies, where their redshifts are known."""
         return _at_known_redshifts(self.model, self.columns)
 
+    @property
+    def known(self) -> dict[str, Array]:
+        """What is known of the galaxies, without fillers."""
+        return {name: x[: len(self.ids)] for name, x in self.columns.items()}
+
     def __repr__(self) -> str:
         """Return the number of galaxies and what they share."""
         return f"PopulationFitter({len(self.ids)} galaxies, {self.population!r})"
@@ -155,8 +159,8 @@ class PopulationFitter:
             **options,
         )
         found = _first_galaxies(posterior.inference_data, len(self.ids))
-        names = population_parameters(self.model.spec, self.population, set(self.columns))
-        return PopulationPosterior(with_parameters(found, names), rerun=partial(_rerun, self))
+        described = with_population(found, self.model.spec, self.population, self.known)
+        return PopulationPosterior(described, rerun=partial(_rerun, self))
 
     def fit_galaxies(
         self, method: str = "auto", key: Array | None = None, **options: Any

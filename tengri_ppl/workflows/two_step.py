@@ -12,9 +12,8 @@ from jax import Array
 
 from tengri_ppl.errors import DataError
 from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
-from tengri_ppl.models.population import population_parameters
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
-from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_parameters
+from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.chunks import map_draws
 from tengri_ppl.workflows.infer import infer
@@ -69,8 +68,7 @@ def fit_in_two_steps(
     spec, population, ids = fitter.model.spec, fitter.population, fitter.ids
     key_thin, key_run, key_pick = jax.random.split(key, 3)
     draws = _thinned(posteriors, ids, population.names, n_draws, key_thin)
-    columns = {name: x[: len(ids)] for name, x in fitter.columns.items()}
-    interim = InterimDraws.from_draws(spec, population, columns, draws)
+    interim = InterimDraws.from_draws(spec, population, fitter.known, draws)
     options = _OPTIONS.get(method, {}) | options
     coords = {CLASS: list(population.classes)}
     posterior = infer(
@@ -81,12 +79,12 @@ def fit_in_two_steps(
     effective = _effective(interim, shared, posteriors)
     _check_effective(effective, ids)
     picks, classes = map_draws(partial(_pick, interim), shared, key_pick)
-    names = population_parameters(spec, population, set(columns))
-    picked = {name: x[picks, np.arange(len(ids))] for name, x in draws.items() if name in names}
+    own = [name for name in spec.priors if name not in fitter.known]
+    picked = {name: draws[name][picks, np.arange(len(ids))] for name in own}
     if population.classes:
         picked[GALAXY_CLASS] = classes
     joined = _joined(found, picked, effective, ids)
-    return PopulationPosterior(with_parameters(joined, names))
+    return PopulationPosterior(with_population(joined, spec, population, fitter.known))
 
 
 def _joined(

@@ -10,8 +10,6 @@ from tengri_ppl.inference.hamiltonian import HMCOptions
 from tengri_ppl.inference.nuts import NUTSOptions
 from tengri_ppl.inference.registry import get_method
 
-pytestmark = pytest.mark.optimised
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _x64():
