@@ -18,6 +18,7 @@ from tengri_ppl.models.relations import (
     Shared,
 )
 from tengri_ppl.models.sed import SEDModel
+from tengri_ppl.models.selection import FluxLimit
 from tengri_ppl.observation.filter_library import list_filters, load_filter
 from tengri_ppl.observation.filters import Filter
 from tengri_ppl.observation.noise import GaussianNoise
@@ -44,6 +45,7 @@ __all__ = [
     "Filter",
     "Fitter",
     "Fixed",
+    "FluxLimit",
     "GaussianNoise",
     "LogUniform",
     "MemoryBudgetError",

@@ -19,6 +19,7 @@ from tengri_ppl.models.coordinates import NonCentredReparam, standard_coordinate
 from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.relations import Relation, ScalingRelation, Shared
+from tengri_ppl.models.selection import Selection
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 
@@ -66,9 +67,16 @@ class Population:
         In the order in which they depend on each other.
     calibration : Calibration, optional
         Errors of the photometry to infer.
+    selection : FluxLimit or another Selection, optional
+        What let the galaxies into the sample; for fits in two steps.
     """
 
-    def __init__(self, *relations: Relation, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        *relations: Relation,
+        calibration: Calibration | None = None,
+        selection: Selection | None = None,
+    ) -> None:
         for relation in relations:
             if not hasattr(relation, "sample_galaxies"):
                 raise ParameterError(
@@ -77,16 +85,17 @@ class Population:
                 )
         self.relations: tuple[Relation, ...] = relations
         self.calibration = calibration or Calibration()
+        self.selection = selection
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
-        """Split into relations and calibration; what is no array in them is static."""
-        return (self.relations, self.calibration), None
+        """Split into relations, calibration and selection; what is no array in them is static."""
+        return (self.relations, self.calibration, self.selection), None
 
     @classmethod
     def tree_unflatten(cls, aux: None, children: tuple[Any, ...]) -> Population:
         """Rebuild from :meth:`tree_flatten`, without validation."""
         new = object.__new__(cls)
-        new.relations, new.calibration = children
+        new.relations, new.calibration, new.selection = children
         return new
 
     def __repr__(self) -> str:
@@ -162,7 +171,17 @@ def population_model(
     -------
     Array, shape (n_galaxy, n_band)
         The predicted fluxes [erg/s/cm^2/Hz].
+
+    Raises
+    ------
+    ParameterError
+        If the relations don't belong to the model, or the sample was selected.
     """
+    if population.selection is not None:
+        raise ParameterError(
+            "what is missing from a selected sample is known to run_two_step only; fit the "
+            "galaxies one by one, or leave the selection out"
+        )
     spec = sed.spec
     known = {name: jnp.asarray(value, dtype=float) for name, value in (columns or {}).items()}
     check_names(spec, population.relations, set(known))

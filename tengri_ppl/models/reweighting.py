@@ -16,7 +16,7 @@ evaluated any more. The sums are only as good as their effective number of draws
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +75,16 @@ class InterimDraws:
         values = {name: jnp.asarray(draws[name], dtype=float) for name in population.names}
         log_prior = sum(spec.priors[name].log_prob(x) for name, x in values.items())
         return cls(spec, population, columns, values, log_prior)
+
+    def selected(self, log_probability: Array) -> InterimDraws:
+        """Return draws that count as much as is probable that they are kept in the sample.
+
+        Parameters
+        ----------
+        log_probability : Array, shape (n_draw, n_galaxy)
+            Logarithm of the probability.
+        """
+        return replace(self, log_prior=self.log_prior - log_probability)
 
     def log_weights(self, shared: Mapping[str, Array]) -> Array:
         """Logarithms of the densities under the population over those of the priors.
@@ -145,14 +155,27 @@ def check_reweightable(population: Population) -> None:
         raise ParameterError("the population has no relations, so there is nothing to learn")
 
 
-def reweighting_model(interim: InterimDraws) -> None:
-    """Hyper-parameters of a population as a NumPyro model; the galaxies are integrated out."""
+def reweighting_model(interim: InterimDraws, kept: InterimDraws | None = None) -> None:
+    """Hyper-parameters of a population as a NumPyro model; the galaxies are integrated out.
+
+    Parameters
+    ----------
+    interim : InterimDraws
+        Draws of the galaxies.
+    kept : InterimDraws, optional
+        Draws of the priors with the probability to be kept, of :meth:`InterimDraws.selected`,
+        as many for each galaxy, if the galaxies are a selected sample.
+    """
     shared: dict[str, Array] = {}
     for relation in interim.population.relations:
         shared |= relation.sample_shared(interim.spec)
-    log_n = jnp.log(len(interim.log_prior))
-    log_mean = jax.nn.logsumexp(interim.log_weights(shared), axis=0) - log_n
-    numpyro.factor("galaxies", jnp.sum(log_mean))
+    numpyro.factor("galaxies", jnp.sum(_log_mean(interim.log_weights(shared))))
+    if kept is not None:
+        numpyro.factor("selection", -jnp.sum(_log_mean(kept.log_weights(shared))))
+
+
+def _log_mean(log_weights: Array) -> Array:
+    return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(len(log_weights))
 
 
 def effective_draws(log_weights: Array) -> Array:

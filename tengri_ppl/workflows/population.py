@@ -106,8 +106,8 @@ class PopulationFitter:
         self.present = jnp.arange(n) < len(galaxies)
 
     @cached_property
-    def _located(self) -> SEDModel:
-        """The model with tables of the galaxies, where their redshifts are known."""
+    def located(self) -> SEDModel:
+        """The model with tables of all galaxies, fillers too, where their redshifts are known."""
         return _at_known_redshifts(self.model, self.columns)
 
     @property
@@ -146,7 +146,7 @@ class PopulationFitter:
         fillers = [f"filler {i}" for i in range(n - len(self.ids))]
         posterior = infer(
             population_model if standard else population_sampling_model,
-            (self._located, self.noise, self.data),
+            (self.located, self.noise, self.data),
             {"population": self.population, "columns": self.columns, "present": self.present},
             method,
             key,
@@ -181,7 +181,7 @@ class PopulationFitter:
         found = []
         for i, own in enumerate(jax.random.split(key, len(self.ids))):
             known = {name: float(x[i]) for name, x in self.columns.items() if name in priors}
-            model = self._located.of_galaxy(i, **known)
+            model = self.located.of_galaxy(i, **known)
             sigma, mask = jnp.asarray(self.noise.sigma)[i], jnp.asarray(self.noise.mask)[i]
             try:
                 fitter = Fitter(model, self.data[i], sigma, mask)
@@ -211,7 +211,8 @@ class PopulationFitter:
         posteriors : sequence of Posterior, optional
             Of the galaxies, from :meth:`fit_galaxies`, which is called without them.
         n_draws : int
-            Draws of each galaxy to use.
+            Draws of each galaxy to use; of a selected sample also draws of its priors, from which
+            the fraction that is kept is found.
         method : str
             Engine for the hyper-parameters.
         **options

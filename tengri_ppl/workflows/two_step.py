@@ -7,12 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import DataError
 from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
+from tengri_ppl.models.sed import SEDModel
+from tengri_ppl.models.selection import Selection
 from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.chunks import map_draws
@@ -66,18 +69,20 @@ def fit_in_two_steps(
         If the draws of a galaxy are too few under the population; it names the galaxy.
     """
     spec, population, ids = fitter.model.spec, fitter.population, fitter.ids
-    key_thin, key_run, key_pick = jax.random.split(key, 3)
+    key_thin, key_run, key_pick, key_kept = jax.random.split(key, 4)
     draws = _thinned(posteriors, ids, population.names, n_draws, key_thin)
     interim = InterimDraws.from_draws(spec, population, fitter.known, draws)
     options = _OPTIONS.get(method, {}) | options
+    rule = population.selection
+    kept = None if rule is None else _kept_draws(fitter, rule, key_kept, n_draws)
     coords = {CLASS: list(population.classes)}
     posterior = infer(
-        reweighting_model, (interim,), None, method, key_run, coords=coords, **options
+        reweighting_model, (interim, kept), None, method, key_run, coords=coords, **options
     )
     found = posterior.inference_data
     shared = {str(name): x.values for name, x in found.posterior.items()}
-    effective = _effective(interim, shared, posteriors)
-    _check_effective(effective, ids)
+    effective = _effective(interim, shared) * _independent(posteriors, n_draws)
+    _check_effective(effective, None if kept is None else _effective(kept, shared), ids)
     picks, classes = map_draws(partial(_pick, interim), shared, key_pick)
     own = [name for name in spec.priors if name not in fitter.known]
     picked = {name: draws[name][picks, np.arange(len(ids))] for name in own}
@@ -130,35 +135,69 @@ def _thinned(
     return {name: np.stack([c[name] for c in columns], axis=1) for name in columns[0]}
 
 
-def _effective(
-    interim: InterimDraws, shared: Mapping[str, np.ndarray], posteriors: Sequence[Posterior]
-) -> np.ndarray:
+def _kept_draws(fitter: PopulationFitter, selection: Selection, key: Array, n: int) -> InterimDraws:
+    """Draw galaxies from the priors of the SED model, with the probabilities that they are kept."""
+    spec, n_every, n_galaxy = fitter.model.spec, len(fitter.present), len(fitter.ids)
+    drawn = spec.sample_batch(key, n * n_every)
+    draws = {name: x.reshape(n, n_every, *x.shape[1:]) for name, x in drawn.items()}
+    known = {name: x for name, x in fitter.columns.items() if name in draws}
+    draws |= {name: jnp.broadcast_to(x, (n, n_every)) for name, x in known.items()}
+    flux = _photometry(fitter.located, draws)
+    log_probability = selection.log_probability(flux, fitter.model.bands)
+    draws = {name: x[:, :n_galaxy] for name, x in draws.items()}
+    interim = InterimDraws.from_draws(spec, fitter.population, fitter.known, draws)
+    return interim.selected(log_probability[:, :n_galaxy])
+
+
+@jax.jit
+def _photometry(sed: SEDModel, draws: dict[str, Array]) -> Array:
+    """Fluxes of draws (n, n_galaxy), shape (n, n_galaxy, n_band)."""
+    return jax.lax.map(sed.predict_photometry, draws, batch_size=_LANES)
+
+
+def _independent(posteriors: Sequence[Posterior], n_draws: int) -> np.ndarray:
+    """Independent ones of so many draws, as a fraction, for each galaxy."""
+    ess = np.array([posterior.convergence().min_ess_bulk for posterior in posteriors])
+    return np.minimum(ess / n_draws, 1.0)
+
+
+def _effective(interim: InterimDraws, shared: Mapping[str, np.ndarray]) -> np.ndarray:
     """Effective draws of each galaxy, the harmonic mean over the posterior of the population."""
     flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in shared.items()}
     index = np.linspace(0, len(next(iter(flat.values()))) - 1, _N_CHECKED).astype(int)
     kish = np.asarray(_kish(interim, {name: x[index] for name, x in flat.items()}), dtype=float)
-    n_draws = len(interim.log_prior)
-    independent = np.array([p.convergence().min_ess_bulk / n_draws for p in posteriors])
-    return np.minimum(independent, 1.0) / np.mean(1.0 / kish, axis=0)
+    return 1.0 / np.mean(1.0 / kish, axis=0)
 
 
-def _check_effective(effective: np.ndarray, ids: Sequence[Any]) -> None:
+def _check_effective(effective: np.ndarray, kept: np.ndarray | None, ids: Sequence[Any]) -> None:
     """Refuse sums over too few draws.
+
+    Parameters
+    ----------
+    effective : ndarray, shape (n_galaxy,)
+        Effective draws of the galaxies.
+    kept : ndarray, shape (n_galaxy,), optional
+        Those of the fractions that are kept in a selected sample.
 
     Raises
     ------
     DataError
         If a galaxy has too few, or all of them together.
     """
-    worst = int(np.argmin(effective))
     advice = "raise n_draws, or fit all galaxies together, for example with run('mcmc_nuts')"
-    if not effective[worst] >= MIN_EFFECTIVE:
-        few = [str(label) for label, n in zip(ids, effective, strict=True) if n < MIN_EFFECTIVE]
-        raise DataError(
-            f"galaxy {ids[worst]} has {effective[worst]:.1f} effective draws under the population; "
-            f"expected at least {MIN_EFFECTIVE:g} (too few: {', '.join(few[:10])}); {advice}"
-        )
-    variance = float(np.sum(1.0 / effective))
+    variance = 0.0
+    for found, what in ((effective, ""), (kept, " of the fraction that is kept")):
+        if found is None:
+            continue
+        worst = int(np.argmin(found))
+        if not found[worst] >= MIN_EFFECTIVE:
+            few = [str(label) for label, n in zip(ids, found, strict=True) if n < MIN_EFFECTIVE]
+            raise DataError(
+                f"galaxy {ids[worst]} has {found[worst]:.1f} effective draws{what} under the "
+                f"population; expected at least {MIN_EFFECTIVE:g} (too few: "
+                f"{', '.join(few[:10])}); {advice}"
+            )
+        variance += float(np.sum(1.0 / found))
     if variance > MAX_VARIANCE:
         raise DataError(
             f"the estimated log-likelihood of the population has a variance of {variance:.2f}; "

@@ -11,6 +11,8 @@ from tengri_ppl.inference import Target
 from tengri_ppl.inference.auto import AutoOptions, run_auto
 from tengri_ppl.inference.nuts import run_nuts
 
+pytestmark = pytest.mark.optimised
+
 
 def rotated(scale):
     x = numpyro.sample("x", dist.Normal(0.0, 1.0))
@@ -38,7 +40,6 @@ def test_an_easy_posterior_is_left_to_importance_sampling():
     assert abs(x.std() / sd - 1.0) < 0.08
 
 
-@pytest.mark.optimised
 def test_a_hard_posterior_goes_to_chains_that_know_what_was_learnt():
     result = run_auto(Target(horseshoe), jax.random.key(1), AutoOptions(max_rounds=2))
     assert result.method == "auto (mcmc_nuts)"
