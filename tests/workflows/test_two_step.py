@@ -98,6 +98,35 @@ def bare(fitter):
     return [{"flux_obs": flux, "noise": sigma} for flux, sigma in rows]
 
 
+@pytest.mark.slow
+def test_classes_and_selected_samples_are_known_to_fits_in_two_steps(two_step, fitter, posteriors):
+    """A flux limit makes the galaxies of which these are a sample less massive."""
+    redshifts = np.asarray(fitter.columns["redshift"], float)
+    galaxies = [{**g, "redshift": z} for g, z in zip(bare(fitter), redshifts, strict=True)]
+    limit = float(np.median(np.asarray(fitter.data, float)[:, 2]))
+    population = tg.Population(
+        tg.NormalPopulation(MASS, loc=dist.Normal(10.0, 1.0), scale=dist.HalfNormal(0.5)),
+        tg.MixturePopulation((DUST,), ("clear", "dusty"), scale={DUST: dist.HalfNormal(0.5)}),
+        selection=tg.FluxLimit("sdss_r", limit, 0.1 * limit),
+    )
+    limited = tg.PopulationFitter(fitter.model, galaxies, population=population).run_two_step(
+        jax.random.key(5),
+        posteriors=posteriors,
+        n_draws=N_DRAWS,
+        **{"n_warmup": 200, "n_samples": 200, "num_chains": 1},
+    )
+    probabilities = limited.class_probabilities
+    assert probabilities.shape == (N, 2)
+    np.testing.assert_allclose(probabilities.sum("class"), 1.0)
+    dust = [p.samples[DUST].mean() for p in posteriors]
+    assert np.corrcoef(dust, probabilities.sel({"class": "dusty"}))[0, 1] > 0.5
+    name = f"{MASS}_loc"
+    loc = [p.shared_samples[name] for p in (two_step, limited)]
+    ess = [p.effective_sample_size()[name] for p in (two_step, limited)]
+    error = np.sqrt(sum(np.var(x) / n for x, n in zip(loc, ess, strict=True)))
+    assert loc[1].mean() < loc[0].mean() - 4 * error
+
+
 def test_draws_that_do_not_do_are_refused_by_galaxy(fitter, posteriors):
     with pytest.raises(tg.DataError, match=r"galaxy G\d has .* effective draws under the popul"):
         fitter.run_two_step(jax.random.key(4), posteriors=posteriors, n_draws=10, **SHORT)
