@@ -8,6 +8,8 @@ from pathlib import Path
 import arviz
 import pytest
 
+pytestmark = pytest.mark.optimised
+
 ROOT = Path(__file__).resolve().parents[2]
 #: log10 of the stellar mass [Msun]: medians of eight codes (Pacifici et al. 2023, ApJ 944, 141).
 PUBLISHED = {"7886": 10.71, "4062": 10.93, "4376": 10.93}

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.optimised
+
 EASY = """
 [galaxy]
 name = "easy"
