@@ -179,8 +179,8 @@ def population_model(
     """
     if population.selection is not None:
         raise ParameterError(
-            "what is missing from a selected sample is known to run_two_step only; fit the "
-            "galaxies one by one, or leave the selection out"
+            "a selected sample needs a fit in two steps: use run_two_step, or leave the selection "
+            "out of the population"
         )
     spec = sed.spec
     known = {name: jnp.asarray(value, dtype=float) for name, value in (columns or {}).items()}

@@ -26,7 +26,7 @@ __all__ = ["FluxLimit", "Selection"]
 
 
 class Selection(Protocol):
-    """What a population asks of a rule that lets galaxies into a sample."""
+    """What a population asks of a rule that lets galaxies into a sample, a JAX pytree."""
 
     def log_probability(self, flux: Array, bands: Sequence[str]) -> Array:
         """Logarithm of the probability that galaxies of true fluxes (..., n_band) are kept."""

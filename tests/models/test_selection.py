@@ -84,5 +84,5 @@ def test_fits_of_all_galaxies_together_refuse_a_selection(delayed_spec, ssp, sds
         tg.NormalPopulation(MASS), selection=tg.FluxLimit("sdss_r", 1e-29, 1e-30)
     )
     noise = tg.GaussianNoise(sigma=jnp.ones((2, 5)))
-    with pytest.raises(tg.ParameterError, match="known to run_two_step only"):
+    with pytest.raises(tg.ParameterError, match="needs a fit in two steps: use run_two_step"):
         handlers.seed(tg.population_model, 0)(sed, noise, population=population)
