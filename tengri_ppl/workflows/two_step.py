@@ -184,7 +184,9 @@ def _check_effective(effective: np.ndarray, kept: np.ndarray | None, ids: Sequen
     DataError
         If a galaxy has too few, or all of them together.
     """
-    advice = "raise n_draws, or fit all galaxies together, for example with run('mcmc_nuts')"
+    advice = "raise n_draws"
+    if kept is None:
+        advice += ", or fit all galaxies together, for example with run('mcmc_nuts')"
     variance = 0.0
     for found, what in ((effective, ""), (kept, " of the fraction that is kept")):
         if found is None:
