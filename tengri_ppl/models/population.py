@@ -188,12 +188,9 @@ def population_model(
     shared: dict[str, Array] = {}
     for relation in population.relations:
         shared |= relation.sample_shared(spec)
-    mask = jnp.ones(jnp.shape(noise.sigma), bool) if noise.mask is None else noise.mask
     if present is not None:
         known["present"] = jnp.asarray(present)
-        mask = mask & known["present"][:, None]
-    noise = replace(noise, mask=mask)
-    data = None if data is None else jnp.where(mask, jnp.asarray(data), 0.0)
+    noise, data = _masked(noise, data, known.get("present"))
     factor = _calibration_factor(population.calibration, sed.n_band)
     if population.calibration.floor is not None:
         noise = replace(noise, floor=numpyro.sample("floor", population.calibration.floor))
@@ -287,6 +284,16 @@ def _sample_galaxies(
     for relation in population.relations:
         params |= relation.sample_galaxies(spec, shared, {**known, **params})
     return params | {name: known[name] for name in spec.priors if name in known}
+
+
+def _masked(
+    noise: GaussianNoise, data: ArrayLike | None, present: Array | None
+) -> tuple[GaussianNoise, Array | None]:
+    """Hide the galaxies that only fill up the plate, and what the data hold in masked bands."""
+    mask = jnp.ones(jnp.shape(noise.sigma), bool) if noise.mask is None else noise.mask
+    if present is not None:
+        mask = mask & present[:, None]
+    return replace(noise, mask=mask), None if data is None else jnp.where(mask, data, 0.0)
 
 
 def _calibration_factor(calibration: Calibration, n_band: int) -> Array:

@@ -57,7 +57,7 @@ def with_population(
 
     names = list(population_parameters(spec, population, set(columns)))
     posterior, out = inference_data.posterior, inference_data.copy()
-    kept = [*names, *(name for name in (GALAXY_CLASS,) if name in posterior)]
+    kept = names + [GALAXY_CLASS] * (GALAXY_CLASS in posterior)
     others = [name for name in posterior if name not in kept]
     out.posterior = posterior[kept]
     if others:
@@ -266,11 +266,11 @@ class PopulationPosterior(Posterior):
                     f"{name!r} is no scalar parameter of the galaxies{suggest(name, own)}"
                 )
         chosen = list(params or own)
-        loc = {name: self.shared_samples.get(f"{name}_loc", np.zeros((0, 0))) for name in chosen}
+        means = {name: self.shared_samples.get(f"{name}_loc") for name in chosen}
         return plot_shrinkage(
             {name: [p.samples[name] for p in alone] for name in chosen},
             own,
-            loc={name: x for name, x in loc.items() if x.ndim == 1},
+            loc={name: x for name, x in means.items() if x is not None and x.ndim == 1},
         )
 
     def _draws(self, *, of_galaxies: bool) -> dict[str, np.ndarray]:
