@@ -54,9 +54,8 @@ def make_model(bands: list[str] = BANDS, **others: Any) -> tg.SEDModel:
     }
     spec = tg.Parameters(
         **({} if "sfh" in others else {"sfh": "delayed", **delayed}),
-        **others,
+        **{"redshift": 0.1, **others},
         dust="two_component",
-        redshift=0.1,
         met_logzsol=tg.Uniform(-1.5, 0.3),
         dust_tau_bc=tg.Uniform(0.0, 2.0),
         dust_tau_diff=tg.Uniform(0.0, 2.0),

@@ -111,7 +111,7 @@ def run_auto(
         if draws.good(options.min_ess):
             result = as_result(flat, draws, key_draw, settings, 0.0)
             return _finished(result, options, note, begin)
-    result = _sample_chains(target, flat, draws, key_nuts, options, progress)
+    result = _sample_chains(target, flat, draws, key_nuts, options, start, progress)
     return _finished(result, options, f"{note}; went on to mcmc_nuts", begin)
 
 
@@ -150,12 +150,13 @@ def _sample_chains(
     draws: WeightedDraws | None,
     key: Array,
     options: AutoOptions,
+    start: Start | None,
     progress: Any,
 ) -> InferenceResult:
     """Run NUTS, from what importance sampling has learnt where it has learnt something."""
     settings = NUTSOptions(num_chains=options.num_chains)
     if draws is None or draws.ess < 2.0 * flat.dimension:
-        return run_nuts(target, key, settings, progress=progress)
+        return run_nuts(target, key, settings, start=start, progress=progress)
     key_draw, key_run = jax.random.split(key)
     x = draws.x[draws.resample(key_draw, max(1000, 2 * flat.dimension))]
     return run_nuts(

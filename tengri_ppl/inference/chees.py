@@ -18,8 +18,9 @@ from blackjax.adaptation.chees_adaptation import chees_adaptation
 from blackjax.mcmc import dynamic_hmc
 from jax import Array
 
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.chains import Chains, Progress
-from tengri_ppl.inference.flat import FlatTarget, Layout
+from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition, WhitenedOptions
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_refined

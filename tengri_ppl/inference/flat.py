@@ -8,16 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
+from tengri_ppl.distributions.layout import Layout, length, split
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.target import Model, Target, potential, prior_draw, site_values
 
 __all__ = ["FlatTarget"]
-
-#: Site names with the shapes of their unconstrained coordinates.
-Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class FlatTarget:
@@ -43,7 +40,7 @@ class FlatTarget:
         self.layout: Layout = tuple(
             (name, target.sites[name].unconstrained_shape) for name in sorted(target.sites)
         )
-        self.dimension = sum(int(np.prod(shape)) for _, shape in self.layout)
+        self.dimension = length(self.layout)
 
     @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -83,13 +80,6 @@ class FlatTarget:
     def unflatten(self, x: Array) -> dict[str, Array]:
         """Turn (n, D) into sites with one leading axis of length n."""
         return jax.vmap(partial(split, self.layout))(x)
-
-
-def split(layout: Layout, x: Array) -> dict[str, Array]:
-    """Cut a vector (D,) into sites."""
-    sizes = [int(np.prod(shape)) for _, shape in layout]
-    parts = jnp.split(x, np.cumsum(sizes)[:-1])
-    return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts, strict=True)}
 
 
 def flat_potential(

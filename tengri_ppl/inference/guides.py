@@ -12,8 +12,9 @@ import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.infer import autoguide, init_to_value
 
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.errors import ParameterError, suggest
-from tengri_ppl.inference.flat import Layout, flat_potential
+from tengri_ppl.inference.flat import flat_potential
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Model
 

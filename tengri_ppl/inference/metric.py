@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tengri_ppl.inference.flat import Layout
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.standard import whitened_prediction
 from tengri_ppl.inference.target import Model
 from tengri_ppl.runtime.chunks import largest_divisor

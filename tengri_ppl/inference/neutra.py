@@ -15,9 +15,10 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import Approximation, check_positive
-from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
+from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.guides import Guide, build, has_density, make_guide, whitened_model
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.result import InferenceResult

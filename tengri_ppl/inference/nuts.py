@@ -20,6 +20,7 @@ from jax import Array
 from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import build_adaptation_schedule
 
+from tengri_ppl.distributions.layout import Layout, split
 from tengri_ppl.inference.chains import (
     ChainOptions,
     Chains,
@@ -28,7 +29,7 @@ from tengri_ppl.inference.chains import (
     number_of_groups,
     run_block,
 )
-from tengri_ppl.inference.flat import FlatTarget, Layout, split
+from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
 from tengri_ppl.inference.target import Model, Target, potential, site_values

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
+from tengri_ppl.distributions.layout import Layout
+from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.target import Model
 from tengri_ppl.runtime.memory import release_memory
 

@@ -25,6 +25,7 @@ from jax import Array
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import (
     Approximation,
@@ -32,7 +33,7 @@ from tengri_ppl.inference.approximation import (
     gaussian_log_density,
     search_points,
 )
-from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
+from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.pareto import effective_draws, estimate_evidence, resample, smooth_weights
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.errors import MemoryBudgetError
 from tengri_ppl.inference.chunked import Chunked
-from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential
+from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.pointwise import observed_size
 from tengri_ppl.inference.registry import get_method, make_options

@@ -32,7 +32,7 @@ def run_method(
     method: str,
     key: Array,
     *,
-    init: Mapping[str, np.ndarray] | None = None,
+    init: Mapping[str, np.ndarray] | Start | None = None,
     progress: Any = None,
     lean: bool | None = None,
     options: Mapping[str, Any] | None = None,
@@ -47,8 +47,9 @@ def run_method(
         Name of the engine.
     key : Array
         Random key.
-    init : mapping, optional
-        Draws of an earlier result, (n, ...) for every latent site, from which to start.
+    init : mapping or Start, optional
+        Draws of an earlier result, (n, ...) for every latent site, from which to start, or an
+        approximation of the posterior.
     progress : callable, optional
         Passed on to the engine.
     lean : bool, optional
@@ -65,7 +66,7 @@ def run_method(
     engine = get_method(method)
     settings = make_options(engine, dict(options or {}))
     make_room((engine.name, signature(target)), drop=is_lean() if lean is None else lean)
-    start = None if init is None else start_from_samples(FlatTarget(target), init)
+    start = start_from_samples(FlatTarget(target), init) if isinstance(init, Mapping) else init
     result = engine.run(target, key, settings, start=start, progress=progress)
     release_memory()
     return result

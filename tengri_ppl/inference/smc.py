@@ -24,10 +24,11 @@ from blackjax.smc import adaptive_tempered, extend_params
 from blackjax.smc.tempered import TemperedSMCState
 from jax import Array
 
+from tengri_ppl.distributions.layout import Layout, split
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import check_positive
 from tengri_ppl.inference.convergence import chains_converged
-from tengri_ppl.inference.flat import FlatTarget, Layout, split
+from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Model, Target, log_parts

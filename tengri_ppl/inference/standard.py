@@ -12,14 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 
-from tengri_ppl.inference.flat import Layout, split
-from tengri_ppl.inference.priors import (
+from tengri_ppl.distributions.layout import Layout, length, split
+from tengri_ppl.distributions.standard import (
     check_latent,
     from_standard,
     standard_shape,
@@ -76,7 +75,7 @@ class StandardTarget:
 
         jax.eval_shape(inspect, target.args, dict(target.kwargs))
         self.layout: Layout = tuple((name, shapes[name]) for name in sorted(shapes))
-        self.dimension = sum(int(np.prod(shape)) for _, shape in self.layout)
+        self.dimension = length(self.layout)
         self.model = _one_site(target.model, self.layout)
 
     @property
@@ -133,7 +132,7 @@ def _values(
 @lru_cache(maxsize=64)
 def _one_site(model: Model, layout: Layout) -> Model:
     """Write the model with one standard normal site and its likelihood as a factor."""
-    dimension = sum(int(np.prod(shape)) for _, shape in layout)
+    dimension = length(layout)
 
     def standardised(*args: Any, **kwargs: Any) -> None:
         xi = numpyro.sample("xi", dist.Normal(0.0, 1.0).expand([dimension]).to_event(1))

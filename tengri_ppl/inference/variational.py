@@ -15,9 +15,10 @@ import optax
 from jax import Array
 from numpyro.infer import SVI, Trace_ELBO
 
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.inference.approximation import Approximation, check_positive
-from tengri_ppl.inference.flat import FlatTarget, Layout
+from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.guides import (
     FLOWS,
     SIMPLE,

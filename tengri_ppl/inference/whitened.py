@@ -20,6 +20,7 @@ import numpy as np
 from blackjax.optimizers.dual_averaging import DualAveragingState, dual_averaging
 from jax import Array
 
+from tengri_ppl.distributions.layout import Layout, split
 from tengri_ppl.inference.chains import (
     Chains,
     Progress,
@@ -27,7 +28,7 @@ from tengri_ppl.inference.chains import (
     number_of_groups,
     run_block,
 )
-from tengri_ppl.inference.flat import FlatTarget, Layout, flat_potential, split
+from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition, WhitenedOptions
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode, start_refined

@@ -17,6 +17,7 @@ from jax import Array
 from jax.scipy.special import ndtr, ndtri
 from numpyro.infer.reparam import Reparam
 
+from tengri_ppl.distributions.standard import from_standard
 from tengri_ppl.models.parameters import Parameters
 
 __all__ = [
@@ -29,8 +30,6 @@ __all__ = [
 
 #: Appended to the name of a parameter for the standard normal site that is sampled in its place.
 STANDARD = "_std"
-#: Probabilities stay this far from 0 and 1, in 32 bits too.
-_EDGE = 1e-7
 
 
 class StandardNormalReparam(Reparam):
@@ -68,11 +67,7 @@ class NonCentredReparam(Reparam):
         fn, expand, event_dim = self._unwrap(fn)
         standard = dist.Normal(0.0, 1.0).expand(fn.shape()).to_event(fn.event_dim)
         z = numpyro.sample(name + STANDARD, self._wrap(standard, expand, event_dim))
-        if isinstance(fn, dist.MultivariateNormal):
-            return None, fn.loc + jnp.einsum("...ij,...j->...i", fn.scale_tril, z)
-        if isinstance(fn, dist.Normal):
-            return None, fn.loc + fn.scale * z
-        return None, fn.icdf(jnp.clip(ndtr(z), _EDGE, 1.0 - _EDGE))
+        return None, from_standard(name, fn, z)
 
 
 def standardized(spec: Parameters, params: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,10 @@ __all__ = [
     "population_parameters",
     "population_sampling_model",
 ]
+
+#: Name of the plate of galaxies.
+GALAXY = "galaxy"
+ZERO_POINT = "zero_point"
 
 
 @jax.tree_util.register_dataclass
@@ -177,6 +181,19 @@ def population_model(
     ParameterError
         If the relations don't belong to the model, or the sample was selected.
     """
+    return observe_galaxies(sed, noise, data, population, columns, present, sample_galaxies)
+
+
+def observe_galaxies(
+    sed: SEDModel,
+    noise: GaussianNoise,
+    data: ArrayLike | None,
+    population: Population,
+    columns: Mapping[str, ArrayLike] | None,
+    present: ArrayLike | None,
+    sample: Callable[..., dict[str, Array]],
+) -> Array:
+    """:func:`population_model` with its way to sample the galaxies: :func:`sample_galaxies`."""
     if population.selection is not None:
         raise ParameterError(
             "a selected sample needs a fit in two steps: use run_two_step, or leave the selection "
@@ -185,19 +202,16 @@ def population_model(
     spec = sed.spec
     known = {name: jnp.asarray(value, dtype=float) for name, value in (columns or {}).items()}
     check_names(spec, population.relations, set(known))
-    shared: dict[str, Array] = {}
-    for relation in population.relations:
-        shared |= relation.sample_shared(spec)
+    shared = sample_shared(spec, population, sed.n_band)
     if present is not None:
         known["present"] = jnp.asarray(present)
     noise, data = _masked(noise, data, known.get("present"))
-    factor = _calibration_factor(population.calibration, sed.n_band)
     if population.calibration.floor is not None:
-        noise = replace(noise, floor=numpyro.sample("floor", population.calibration.floor))
+        noise = replace(noise, floor=shared["floor"])
     n_galaxy = jnp.shape(noise.sigma)[0]
-    with numpyro.plate("galaxy", n_galaxy):
-        params = _sample_galaxies(spec, population, shared, known)
-        flux = sed.predict_photometry(params) / MICROJANSKY_CGS * factor
+    with numpyro.plate(GALAXY, n_galaxy):
+        params = sample(spec, population, shared, known)
+        flux = calibrated_flux(sed, params, shared)
         flux = jnp.broadcast_to(flux, (n_galaxy, sed.n_band))
         numpyro.sample("flux", flux_distribution(flux, noise, data).to_event(1), obs=data)
     return flux * MICROJANSKY_CGS
@@ -267,23 +281,50 @@ def population_parameters(
     """Return the names of what a fit infers: first what galaxies share, then what each has."""
     calibration = population.calibration
     names = [name for relation in population.relations for name in relation.shared_sites()]
-    names += [n for n in ("zero_point", "floor") if getattr(calibration, n) is not None]
+    names += [n for n in (ZERO_POINT, "floor") if getattr(calibration, n) is not None]
     common = {*population.shared_parameters(), *columns}
     return (*names, *(name for name in spec.priors if name not in common))
 
 
-def _sample_galaxies(
+def sample_shared(spec: Parameters, population: Population, n_band: int) -> dict[str, Array]:
+    """Sample everything that is outside of the plate."""
+    shared: dict[str, Array] = {}
+    for relation in population.relations:
+        shared |= relation.sample_shared(spec)
+    calibration = population.calibration
+    if calibration.zero_point is not None:
+        with numpyro.plate("band", n_band):
+            shared[ZERO_POINT] = numpyro.sample(ZERO_POINT, calibration.zero_point)
+    if calibration.floor is not None:
+        shared["floor"] = numpyro.sample("floor", calibration.floor)
+    return shared
+
+
+def sample_galaxies(
     spec: Parameters,
     population: Population,
     shared: Mapping[str, Array],
     known: Mapping[str, Array],
 ) -> dict[str, Array]:
     """Sample the parameters of the galaxies inside of the plate."""
-    own = [name for name in spec.priors if name not in population.names and name not in known]
-    params = {name: numpyro.sample(name, spec[name]) for name in own}
+    params = {name: numpyro.sample(name, spec[name]) for name in own_names(spec, population, known)}
     for relation in population.relations:
         params |= relation.sample_galaxies(spec, shared, {**known, **params})
     return params | {name: known[name] for name in spec.priors if name in known}
+
+
+def own_names(spec: Parameters, population: Population, known: Container[str]) -> tuple[str, ...]:
+    """Parameters that each galaxy has for itself."""
+    taken = population.names
+    return tuple(name for name in spec.priors if name not in taken and name not in known)
+
+
+def calibrated_flux(
+    sed: SEDModel, params: Mapping[str, Array], shared: Mapping[str, Array]
+) -> Array:
+    """Photometry as it is observed [microjansky], with the zero points if there are any."""
+    flux = sed.predict_photometry(params) / MICROJANSKY_CGS
+    return flux * 10.0 ** (-0.4 * shared[ZERO_POINT]) if ZERO_POINT in shared else flux
 
 
 def _masked(
@@ -294,12 +335,3 @@ def _masked(
     if present is not None:
         mask = mask & present[:, None]
     return replace(noise, mask=mask), None if data is None else jnp.where(mask, data, 0.0)
-
-
-def _calibration_factor(calibration: Calibration, n_band: int) -> Array:
-    """Sample the zero points; return the factor on the fluxes of all bands."""
-    if calibration.zero_point is None:
-        return jnp.ones(())
-    with numpyro.plate("band", n_band):
-        offset = numpyro.sample("zero_point", calibration.zero_point)
-    return 10.0 ** (-0.4 * offset)

@@ -15,17 +15,14 @@ from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import ParameterError, suggest
 from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
 from tengri_ppl.models.parameters import Parameters
-from tengri_ppl.models.population import Population, population_parameters
+from tengri_ppl.models.population import GALAXY, Population, population_parameters
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.variables import free_parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GALAXY", "GalaxyDraws", "PopulationPosterior", "with_population"]
-
-#: Name of the plate of galaxies.
-GALAXY = "galaxy"
+__all__ = ["GalaxyDraws", "PopulationPosterior", "with_population"]
 
 
 def with_population(

@@ -14,6 +14,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.plan import within_budget
 from tengri_ppl.inference.registry import get_method
 from tengri_ppl.inference.run import run_method
+from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.results.model_data import build_model_data
 from tengri_ppl.results.posterior import Posterior
@@ -30,7 +31,7 @@ def infer(
     method: str = "auto",
     key: Array | None = None,
     *,
-    init_from: Posterior | None = None,
+    init_from: Posterior | Start | None = None,
     coords: Mapping[str, Any] | None = None,
     lean: bool | None = None,
     max_memory_gb: float | None = None,
@@ -50,8 +51,9 @@ def infer(
         Name of an engine; see :func:`tengri_ppl.list_methods`.
     key : Array, optional
         Random key; ``jax.random.key(42)`` by default.
-    init_from : Posterior, optional
-        An earlier result for the same model, from which the engine starts.
+    init_from : Posterior or Start, optional
+        An earlier result for the same model, from which the engine starts, or a Gaussian
+        approximation of its posterior.
     coords : mapping, optional
         Labels along plates, by the names of the plates.
     lean : bool, optional
@@ -91,7 +93,7 @@ def infer(
     key_run, key_data = jax.random.split(key)
     target = Target(model, *checked_arguments(args, kwargs))
     target, options = within_budget(target, method, options, max_memory_gb)
-    init = None if init_from is None else init_from.start_values
+    init = init_from.start_values if isinstance(init_from, Posterior) else init_from
     with progress_report(get_method(method).name, progress, max_memory_gb) as report:
         result = run_method(
             target, method, key_run, init=init, progress=report, lean=lean, options=options

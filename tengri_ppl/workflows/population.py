@@ -14,8 +14,18 @@ from numpyro.distributions import Uniform
 
 from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.start import Start
+from tengri_ppl.inference.target import Target
+from tengri_ppl.models.decentred import (
+    GalaxyLikelihoods,
+    can_decentre,
+    collapsed_model,
+    decentred_population_model,
+)
+from tengri_ppl.models.galaxy_likelihoods import approximate_likelihoods
 from tengri_ppl.models.mixture import CLASS
 from tengri_ppl.models.population import (
+    GALAXY,
     Population,
     check_names,
     population_model,
@@ -26,8 +36,9 @@ from tengri_ppl.models.reweighting import check_reweightable
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
-from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_population
+from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.workflows.decentring import decentred_start
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.infer import infer
 from tengri_ppl.workflows.two_step import fit_in_two_steps
@@ -136,21 +147,22 @@ class PopulationFitter:
         key : Array, optional
             Random key.
         init_from : Posterior, optional
-            An earlier result for the same galaxies, from which the engine starts.
+            An earlier result for the same population, from which the engine starts; one of
+            :meth:`run_two_step`, too.
         **options
             ``lean``, ``max_memory_gb`` and ``progress`` as for :func:`tengri_ppl.infer`, and
             options of the engine.
         """
-        standard = get_method(method).coordinates == "standard"
         n = len(self.present)
         fillers = [f"filler {i}" for i in range(n - len(self.ids))]
+        model, arguments, start = self._in_coordinates(method, init_from)
         posterior = infer(
-            population_model if standard else population_sampling_model,
-            (self.located, self.noise, self.data),
-            {"population": self.population, "columns": self.columns, "present": self.present},
+            model,
+            arguments,
+            self._shared_options,
             method,
             key,
-            init_from=init_from and _as_many(init_from, n),
+            init_from=start,
             coords={
                 GALAXY: [*self.ids, *fillers],
                 "band": list(self.model.bands),
@@ -161,6 +173,37 @@ class PopulationFitter:
         found = _first_galaxies(posterior.inference_data, len(self.ids))
         described = with_population(found, self.model.spec, self.population, self.known)
         return PopulationPosterior(described, rerun=partial(_rerun, self))
+
+    @property
+    def _shared_options(self) -> dict[str, Any]:
+        """Keyword arguments of all model functions of populations."""
+        return {"population": self.population, "columns": self.columns, "present": self.present}
+
+    def _in_coordinates(
+        self, method: str, init_from: Posterior | None
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], Posterior | Start | None]:
+        """Return the model function that an engine likes best, its arguments, and a start."""
+        problem = (self.located, self.noise, self.data)
+        standard = get_method(method).coordinates == "standard"
+        if standard or not can_decentre(self.model.spec, self.population, self.columns):
+            model = population_model if standard else population_sampling_model
+            return model, problem, init_from and _as_many(init_from, len(self.present))
+        likelihoods, options = self._likelihoods, self._shared_options
+        arguments = (*problem, likelihoods)
+        start = decentred_start(
+            Target(decentred_population_model, arguments, options),
+            Target(collapsed_model, (self.model.spec, self.noise, likelihoods), options),
+            jax.random.key(0),
+            init_from,
+        )
+        return decentred_population_model, arguments, start
+
+    @cached_property
+    def _likelihoods(self) -> GalaxyLikelihoods:
+        """Approximate likelihoods of the galaxies, which only coordinates depend on."""
+        return approximate_likelihoods(
+            self.located, self.noise, self.data, self.population, self.columns, jax.random.key(0)
+        )
 
     def fit_galaxies(
         self, method: str = "auto", key: Array | None = None, **options: Any

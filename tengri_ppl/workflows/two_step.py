@@ -13,10 +13,11 @@ from jax import Array
 
 from tengri_ppl.errors import DataError
 from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
+from tengri_ppl.models.population import GALAXY
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.models.selection import Selection
-from tengri_ppl.results.population import GALAXY, PopulationPosterior, with_population
+from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.chunks import map_draws
 from tengri_ppl.workflows.infer import infer

@@ -9,9 +9,9 @@ import pytest
 from numpyro import handlers
 from scipy import stats
 
+from tengri_ppl.distributions.standard import from_standard, standard_shape, to_standard
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference import Target
-from tengri_ppl.inference.priors import from_standard, standard_shape, to_standard
 from tengri_ppl.inference.standard import (
     StandardTarget,
     log_likelihood,

@@ -24,7 +24,7 @@ from blackjax.ns.nss import covariance_proposal, live_covariance_factor, slice_c
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from tengri_ppl.inference.flat import Layout, split
+from tengri_ppl.distributions.layout import Layout, split
 from tengri_ppl.inference.target import Model, log_parts
 
 __all__ = ["Settings", "first_state", "make_kernel"]

@@ -11,7 +11,7 @@ from blackjax.ns.adaptive import AdaptiveNSState
 from blackjax.ns.base import StateWithLogLikelihood, delete_fn
 from jax import Array
 
-from tengri_ppl.inference.flat import Layout
+from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.nested.kernel import Settings, make_kernel
 from tengri_ppl.inference.target import Model
 

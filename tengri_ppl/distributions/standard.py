@@ -10,15 +10,26 @@ import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 from jax.scipy.special import ndtr, ndtri
+from numpyro.distributions.truncated import (
+    LeftTruncatedDistribution,
+    RightTruncatedDistribution,
+    TwoSidedTruncatedDistribution,
+)
 
+from tengri_ppl.distributions import quantiles
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.inference import quantiles
 
 __all__ = ["check_latent", "from_standard", "standard_shape", "to_standard"]
 
 _TINY = 1e-37
 _ALMOST_ONE = 1.0 - 6e-8
 
+_TRUNCATED = (
+    LeftTruncatedDistribution,
+    RightTruncatedDistribution,
+    TwoSidedTruncatedDistribution,
+)
+_UNBOUNDED = (("low", -np.inf), ("high", np.inf))
 #: Families with quantiles of our own, which can be differentiated everywhere.
 _OWN_QUANTILES = (dist.Normal, dist.HalfNormal, dist.StudentT, dist.Gamma, dist.Beta)
 
@@ -88,6 +99,9 @@ def from_standard(name: str, fn: Any, xi: Array) -> Array:
         return quantiles.gamma(xi, kernel.concentration) / kernel.rate
     if isinstance(kernel, dist.Beta):
         return quantiles.beta(xi, kernel.concentration1, kernel.concentration0)
+    if isinstance(kernel, _TRUNCATED) and isinstance(kernel.base_dist, dist.Normal):
+        base, low, high = kernel.base_dist, *(getattr(kernel, k, f) for k, f in _UNBOUNDED)
+        return quantiles.truncated_normal(xi, base.loc, base.scale, low, high)
     if isinstance(kernel, dist.MultivariateNormal):
         return kernel.loc + jnp.einsum("...ij,...j->...i", kernel.scale_tril, xi)
     if isinstance(kernel, dist.Dirichlet):

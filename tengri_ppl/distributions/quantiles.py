@@ -1,8 +1,8 @@
 r"""Quantile functions of the normal cdf, for distributions whose own can't be differentiated.
 
-Each maps a standard normal :math:`\xi` to :math:`x = F^{-1}(\Phi(\xi))` by bisection, from the tail
-that is the smaller one, so that 32 bits suffice far out. The derivative is that of the implicit
-function, :math:`dx/d\xi = \varphi(\xi) / f(x)`.
+Each maps a standard normal :math:`\xi` to :math:`x = F^{-1}(\Phi(\xi))`, by bisection where there
+is no closed form, from the tail that is the smaller one, so that 32 bits suffice far out. The
+derivative is that of the implicit function, :math:`dx/d\xi = \varphi(\xi) / f(x)`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
-from jax.scipy.special import betainc, gammainc, gammaincc, ndtr
+from jax.scipy.special import betainc, gammainc, gammaincc, ndtr, ndtri
+from jax.typing import ArrayLike
 
-__all__ = ["beta", "gamma", "student_t"]
+__all__ = ["beta", "gamma", "student_t", "truncated_normal"]
 
 _STEPS = 40
 #: Relative step for derivatives by the shapes of a distribution, which JAX does not all have.
 _SHAPE_STEP = 1e-2
+#: Truncation farther out than so many widths is none, in 32 bits.
+_FARTHEST = 12.0
+_TINY, _LARGEST_EXPONENT = 1e-37, 80.0
 
 
 def student_t(xi: Array, df: Array) -> Array:
@@ -37,6 +41,40 @@ def beta(xi: Array, concentration1: Array, concentration0: Array) -> Array:
     """Beta variable."""
     shapes = (jnp.asarray(c, xi.dtype) for c in (concentration1, concentration0))
     return _beta(*jnp.broadcast_arrays(xi, *shapes))
+
+
+def truncated_normal(xi: Array, loc: Array, scale: Array, low: ArrayLike, high: ArrayLike) -> Array:
+    """Return a normal variable between ``low`` and ``high``, of which either may be infinite."""
+    a, b = (jnp.clip((edge - loc) / scale, -_FARTHEST, _FARTHEST) for edge in (low, high))
+    return jnp.clip(loc + scale * _truncated_standard(*jnp.broadcast_arrays(xi, a, b)), low, high)
+
+
+@jax.custom_jvp
+def _truncated_standard(xi: Array, a: Array, b: Array) -> Array:
+    """Return a standard normal variable between a and b; mirrored if most of them is above 0."""
+    mirrored = a + b > 0.0
+    lower = ndtr(jnp.where(mirrored, -b, a))
+    upper = ndtr(jnp.where(mirrored, -a, b))
+    share = ndtr(jnp.where(mirrored, -xi, xi))
+    t = ndtri(jnp.maximum(lower + share * (upper - lower), _TINY))
+    return jnp.clip(jnp.where(mirrored, -t, t), a, b)
+
+
+@_truncated_standard.defjvp
+def _truncated_standard_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    xi, a, b = primals
+    t = _truncated_standard(xi, a, b)
+    mirrored = a + b > 0.0
+    mass = jnp.where(mirrored, ndtr(-a) - ndtr(-b), ndtr(b) - ndtr(a))
+
+    def over_density(x: Array) -> Array:
+        """Return the density at x over that at t."""
+        return jnp.exp(jnp.clip(0.5 * (t - x) * (t + x), None, _LARGEST_EXPONENT))
+
+    d_xi, d_a, d_b = tangents
+    change = over_density(xi) * mass * d_xi
+    change += over_density(a) * ndtr(-xi) * d_a + over_density(b) * ndtr(xi) * d_b
+    return t, change
 
 
 def _quantile(

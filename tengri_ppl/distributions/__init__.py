@@ -1,0 +1,1 @@
+"""NumPyro distributions as functions of standard normals."""

@@ -1,0 +1,27 @@
+"""Vectors that hold the values of several sites."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+__all__ = ["Layout", "length", "split"]
+
+#: Names of sites with the shapes of their coordinates, in the order of a vector.
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def length(layout: Layout) -> int:
+    """Length of the vector."""
+    return sum(int(np.prod(shape)) for _, shape in layout)
+
+
+def split(layout: Layout, x: Array) -> dict[str, Array]:
+    """Cut a vector (..., D) into sites, each (..., *shape)."""
+    sizes = [int(np.prod(shape)) for _, shape in layout]
+    parts = jnp.split(x, np.cumsum(sizes)[:-1], axis=-1)
+    return {
+        name: part.reshape(*x.shape[:-1], *shape)
+        for (name, shape), part in zip(layout, parts, strict=True)
+    }
