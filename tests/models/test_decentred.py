@@ -210,7 +210,8 @@ def test_fillers_contribute_nothing_to_what_is_shared(sed, photometry):
         np.testing.assert_array_equal(unknown[N:], 0.0)
 
     def slopes(n, shift=0.0):
-        arguments = (sed, jax.tree.map(lambda x: x[:n], noise), filled[:n])
+        some = tg.GaussianNoise(sigma=errors[:n], mask=mask[:n])
+        arguments = (sed, some, filled[:n])
         options = {
             "population": population,
             "columns": {"redshift": columns["redshift"][:n]},
