@@ -19,8 +19,8 @@ def length(layout: Layout) -> int:
 
 def split(layout: Layout, x: Array) -> dict[str, Array]:
     """Cut a vector (..., D) into sites, each (..., *shape)."""
-    sizes = [int(np.prod(shape)) for _, shape in layout]
-    parts = jnp.split(x, np.cumsum(sizes)[:-1], axis=-1)
+    ends = np.cumsum([int(np.prod(shape)) for _, shape in layout], dtype=int)
+    *parts, _ = jnp.split(x, ends, axis=-1)
     return {
         name: part.reshape(*x.shape[:-1], *shape)
         for (name, shape), part in zip(layout, parts, strict=True)
