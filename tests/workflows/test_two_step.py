@@ -98,6 +98,14 @@ def bare(fitter):
     return [{"flux_obs": flux, "noise": sigma} for flux, sigma in rows]
 
 
+def test_a_fit_of_all_galaxies_can_start_from_it(two_step, fitter):
+    joint = fitter.run("mcmc_nuts", jax.random.key(4), init_from=two_step, **SHORT)
+    assert list(joint.galaxies) == fitter.ids
+    for name, draws in two_step.shared_samples.items():
+        found = joint.shared_samples[name]
+        assert abs(found.mean() - draws.mean()) < 3.0 * draws.std()
+
+
 @pytest.mark.slow
 def test_classes_and_selected_samples_are_known_to_fits_in_two_steps(two_step, fitter, posteriors):
     """A flux limit makes the galaxies of which these are a sample less massive."""
