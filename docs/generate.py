@@ -20,6 +20,7 @@ ROOMS = {
     "citations": "Papers, grids and packages to cite.",
     "models": "Parameters, the forward model and NumPyro model functions.",
     "inference": "Engines for any NumPyro model.",
+    "distributions": "Priors as functions of standard normals.",
     "observation": "Filters, photometry and noise.",
     "physics": "Pure functions and components of the model.",
     "runtime": "Precision, compilation and memory.",
