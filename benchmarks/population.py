@@ -8,8 +8,9 @@ Galaxies have the seven parameters of ``sbc.py``, known redshifts, and errors of
 they share four hyper-parameters, means and widths of mass and dust. Every workload is a process of
 its own, compilation included: NUTS in decentred coordinates, which is the default, NUTS in
 non-centred ones, and fits in two steps. Columns: seconds from the first call on, those of them
-that fits of the galaxies one by one took, gradients of all galaxies, the worst effective sample size and R-hat of the hyper-parameters, the largest deviation
-of their means from the truth in posterior widths, and the peak of the resident memory [GB].
+that fits of the galaxies one by one took, gradients of all galaxies, the worst effective sample
+size and R-hat of the hyper-parameters, the largest deviation of their means from the truth in
+posterior widths, and the peak of the resident memory [GB].
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def length(layout: Layout) -> int:
 
 
 def split(layout: Layout, x: Array) -> dict[str, Array]:
-    """Cut a vector (..., D) into sites, each (..., *shape)."""
+    """Cut vectors (..., D) into the values of sites, with the same leading axes."""
     ends = np.cumsum([int(np.prod(shape)) for _, shape in layout], dtype=int)
     *parts, _ = jnp.split(x, ends, axis=-1)
     return {

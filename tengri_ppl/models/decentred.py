@@ -123,8 +123,13 @@ def governed_names(population: Population) -> list[str]:
 def can_decentre(spec: Parameters, population: Population, known: Mapping[str, Any]) -> bool:
     """Tell whether all that a galaxy has of its own is a function of standard normals."""
     treated = {*governed_names(population), *population.shared_parameters()}
+    priors = {name: spec[name] for name in treated}
+    if population.calibration.zero_point is not None:
+        priors[ZERO_POINT] = population.calibration.zero_point
     try:
         Coordinates.of(spec, population, known)
+        if any(standard_shape(name, prior) != prior.shape() for name, prior in priors.items()):
+            return False
     except ParameterError:
         return False
     return set(population.names) <= treated

@@ -189,6 +189,8 @@ def test_what_is_no_function_of_normals_is_not_decentred(sed):
     spec, columns = sed.spec, {"redshift": REDSHIFT}
     assert can_decentre(spec, Population(NormalPopulation(MASS)), columns)
     assert not can_decentre(spec, Population(MixturePopulation((MASS,), ("a", "b"))), columns)
+    unknown = spec.replace(**{MASS: dist.ImproperUniform(dist.constraints.real, (), ())})
+    assert not can_decentre(unknown, Population(NormalPopulation(MASS)), columns)
     layout = Coordinates.of(spec, POPULATIONS["line on a free parameter"], columns)
     assert [name for name, _ in layout.needed] == [TAU]
     assert [name for name, _ in layout.moved] == [TAU, MET]
