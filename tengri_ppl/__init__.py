@@ -26,6 +26,7 @@ from tengri_ppl.observation.observation import Observation
 from tengri_ppl.observation.photometry import Photometry, ab_flux, ab_flux_error, ab_magnitude
 from tengri_ppl.physics.ssp import SSPData, load_ssp_data
 from tengri_ppl.results.comparison import compare
+from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.cache import cache_stats, clear_cache, enable_persistent_cache
@@ -47,6 +48,7 @@ __all__ = [
     "Fixed",
     "FluxLimit",
     "GaussianNoise",
+    "InterimSample",
     "LogUniform",
     "MemoryBudgetError",
     "MemoryMonitor",

@@ -86,7 +86,7 @@ class Approximation:
                 index = self._resample(key, log_p - log_density)
                 x, log_p = x[index], log_p[index]
             else:
-                self._judge()
+                self.judge()
         values = self.flat.values(x)
         return InferenceResult(
             method=self.method,
@@ -105,7 +105,7 @@ class Approximation:
         self.diagnostics |= {"pareto_k": k, "n_effective": effective_draws(log_weight)}
         return resample(key, log_weight, len(log_weight))
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
         """Say so if the approximation is off."""
         k, divergence = (self.diagnostics[n] for n in ("approximation_k", "kl_divergence"))
         if not k < MAX_PARETO_K:

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
+from jax import Array
 from numpyro import handlers
 from numpyro.infer import autoguide, init_to_value
 
@@ -111,14 +112,20 @@ def has_density(guide: Guide) -> bool:
 
 @lru_cache(maxsize=64)
 def whitened_model(model: Model, layout: Layout, dimension: int) -> Model:
-    """Write a posterior as a NumPyro model of (start, args, kwargs) with one site ``u``."""
+    """Write a posterior as a NumPyro model of (start, args, kwargs) with one site ``u``.
 
-    def whitened(start: Start, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    With a ``tilt`` (D,) the energy of u is changed by ``tilt @ u``.
+    """
+
+    def whitened(
+        start: Start, args: tuple[Any, ...], kwargs: dict[str, Any], tilt: Array | None = None
+    ) -> None:
         prior = dist.Normal(0.0, 1.0).expand([dimension]).to_event(1)
         u = numpyro.sample("u", prior)
         with handlers.block():
             energy = flat_potential(model, layout, start.points(u), args, kwargs)
         energy = jnp.where(jnp.isfinite(energy), energy, 1e10)
+        energy = energy if tilt is None else energy + tilt @ u
         numpyro.factor("posterior", start.log_volume - energy - prior.log_prob(u))
 
     return whitened

@@ -22,7 +22,7 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.laplace import Curvature, curvature, log_volume
+from tengri_ppl.inference.laplace import Curvature, curvature
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.optimize import find_modes
 from tengri_ppl.inference.result import InferenceResult
@@ -35,9 +35,7 @@ from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
 
-_NU = 5.0
-_DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
-_N_WALKERS, _N_KEPT, _N_FIT = 256, 24, 20
+_N_WALKERS, _N_KEPT = 256, 24
 #: Close to a mode is enough for walkers to start from.
 _SEARCH_STEPS = 30
 
@@ -92,37 +90,7 @@ def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
 
 @jax.jit
 def _at_modes(x: Array, log_density: Array, bend: Curvature) -> StudentTMixture:
-    """Weigh modes by their Laplace evidences; repeated ones share their weight."""
-    factor = bend.factor
-    height = log_density + log_volume(factor)
-    weight = jnp.maximum(jax.nn.softmax(height), 0.1 / height.size)
-    weight = weight / weight.sum()
-    best = jnp.argmax(height)
-    wide = _DEFENSIVE_SCALE * factor[best]
-    return StudentTMixture(
-        log_weight=jnp.log(jnp.append(weight * (1.0 - _DEFENSIVE_WEIGHT), _DEFENSIVE_WEIGHT)),
-        mean=jnp.concatenate([x, x[best][None]]),
-        factor=jnp.concatenate([factor, wide[None]]),
-        nu=jnp.asarray(_NU),
-    )
-
-
-@jax.jit
-def _defended(mixture: StudentTMixture, x: Array, log_weight: Array) -> StudentTMixture:
-    """Replace the last component by a wide one around all weighted points."""
-    weight = jax.nn.softmax(log_weight)
-    mean = weight @ x
-    centred = x - mean
-    covariance = (centred * weight[:, None]).T @ centred
-    wide = jnp.linalg.cholesky(_DEFENSIVE_SCALE**2 * covariance + 1e-9 * jnp.eye(x.shape[1]))
-    wide = jnp.where(jnp.all(jnp.isfinite(wide)), wide, mixture.factor[-1])
-    others = jax.nn.log_softmax(mixture.log_weight[:-1]) + jnp.log1p(-_DEFENSIVE_WEIGHT)
-    return StudentTMixture(
-        log_weight=jnp.append(others, jnp.log(_DEFENSIVE_WEIGHT)),
-        mean=mixture.mean.at[-1].set(mean),
-        factor=mixture.factor.at[-1].set(wide),
-        nu=mixture.nu,
-    )
+    return StudentTMixture.at_modes(x, log_density, bend.factor)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -130,11 +98,8 @@ def _propose(mixture: StudentTMixture, key: Array, n: int) -> Array:
     return mixture.sample(key, n)
 
 
-@jax.jit
-def _refit(mixture: StudentTMixture, x: Array, log_weight: Array) -> StudentTMixture:
-    for _ in range(3):
-        mixture = mixture.refitted(x, log_weight)
-    return _defended(mixture, x, log_weight)
+_refit = jax.jit(StudentTMixture.adapted)
+_fitted = jax.jit(StudentTMixture.fitted, static_argnums=3)
 
 
 def adapt_proposal(
@@ -193,7 +158,7 @@ def _learnt(
     n_kept = min(_N_KEPT, options.n_walk)
     path = walk(flat, key_walk, x[index], options.n_walk, n_kept)
     n_learning = options.n_batch + _N_WALKERS * options.n_walk
-    fitted = _fitted(proposal, key_fit, path)
+    fitted = _fitted(proposal.nu, key_fit, path, proposal.log_weight.size)
     release_memory()
     return fitted, n_learning
 
@@ -206,21 +171,6 @@ def _parts(x: Array) -> tuple[Array, Array]:
 def _log_density(flat: FlatTarget, x: Array) -> Array:
     """Evaluate both halves of a batch at the same time."""
     return jnp.concatenate(map_in_threads(flat.log_density, _parts(x)))
-
-
-@jax.jit
-def _fitted(mixture: StudentTMixture, key: Array, x: Array) -> StudentTMixture:
-    """Fit a mixture of the same size to equally weighted points, from random ones of them."""
-    size = mixture.log_weight.size
-    centred = x - x.mean(axis=0)
-    covariance = centred.T @ centred / len(x) + 1e-9 * jnp.eye(x.shape[1])
-    factor = jnp.broadcast_to(jnp.linalg.cholesky(covariance), mixture.factor.shape)
-    first = StudentTMixture(
-        jnp.full(size, -jnp.log(size)), jax.random.choice(key, x, (size,)), 0.7 * factor, mixture.nu
-    )
-    equal = jnp.zeros(len(x))
-    fitted = jax.lax.fori_loop(0, _N_FIT, lambda _, m: m.refitted(x, equal), first)
-    return _defended(fitted, x, equal)
 
 
 def _filled(values: np.ndarray, n: int, value: float) -> Array:

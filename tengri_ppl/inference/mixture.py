@@ -13,6 +13,10 @@ from jax.scipy.special import gammaln, logsumexp
 __all__ = ["StudentTMixture"]
 
 _SHRINKAGE = 0.02
+_NU = 5.0
+_DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
+#: Steps of expectation maximisation per refit.
+_N_REFITS, _N_FITS = 3, 20
 
 
 class StudentTMixture(NamedTuple):
@@ -35,19 +39,72 @@ class StudentTMixture(NamedTuple):
     factor: Array
     nu: Array
 
+    @staticmethod
+    def at_modes(x: Array, log_density: Array, factor: Array) -> StudentTMixture:
+        """Put a component at every mode, and a wide one around the best.
+
+        Modes weigh as much as their Laplace evidences; repeated ones share their weight.
+
+        Parameters
+        ----------
+        x : Array, shape (K, D)
+            Modes.
+        log_density : Array, shape (K,)
+            Logarithm of the density there.
+        factor : Array, shape (K, D, D)
+            Lower Cholesky factors of their covariances.
+        """
+        diagonal = jnp.diagonal(factor, axis1=-2, axis2=-1)
+        height = log_density + jnp.sum(jnp.log(diagonal), axis=-1)
+        weight = jnp.maximum(jax.nn.softmax(height), 0.1 / height.size)
+        weight = weight / weight.sum()
+        best = jnp.argmax(height)
+        wide = _DEFENSIVE_SCALE * factor[best]
+        return StudentTMixture(
+            log_weight=jnp.log(jnp.append(weight * (1.0 - _DEFENSIVE_WEIGHT), _DEFENSIVE_WEIGHT)),
+            mean=jnp.concatenate([x, x[best][None]]),
+            factor=jnp.concatenate([factor, wide[None]]),
+            nu=jnp.asarray(_NU),
+        )
+
+    @staticmethod
+    def fitted(nu: Array, key: Array, x: Array, size: int) -> StudentTMixture:
+        """Fit a mixture of ``size`` components to equally weighted points, from random ones.
+
+        Parameters
+        ----------
+        nu : Array, scalar
+            Degrees of freedom.
+        key : Array
+            Random key.
+        x : Array, shape (n, D)
+            Points.
+        size : int
+            K, of which the last is a wide component around all of them.
+        """
+        dimension = x.shape[1]
+        centred = x - x.mean(axis=0)
+        covariance = centred.T @ centred / len(x) + 1e-9 * jnp.eye(dimension)
+        factor = jnp.broadcast_to(jnp.linalg.cholesky(covariance), (size, dimension, dimension))
+        picked = jax.random.choice(key, x, (size,))
+        first = StudentTMixture(jnp.full(size, -jnp.log(size)), picked, 0.7 * factor, nu)
+        equal = jnp.zeros(len(x))
+        fitted = jax.lax.fori_loop(0, _N_FITS, lambda _, m: m.refitted(x, equal), first)
+        return fitted.defended(x, equal)
+
     def component_log_density(self, x: Array) -> Array:
         """Log-density of each component at points (n, D), (n, K)."""
         dimension = self.mean.shape[1]
 
-        def one(mean: Array, factor: Array) -> Array:
-            whitened = jax.scipy.linalg.solve_triangular(factor, (x - mean).T, lower=True)
-            distance = jnp.sum(whitened**2, axis=0)
-            log_det = jnp.sum(jnp.log(jnp.diagonal(factor)))
-            return -0.5 * (self.nu + dimension) * jnp.log1p(distance / self.nu) - log_det
-
+        # products of small matrices, written out: faster than calls of a library
+        unit = jnp.broadcast_to(jnp.eye(dimension), self.factor.shape)
+        inverse = jax.scipy.linalg.solve_triangular(self.factor, unit, lower=True)
+        whitened = jnp.sum(inverse * (x[:, None] - self.mean)[:, :, None, :], axis=-1)
+        distance = jnp.sum(whitened**2, axis=-1)
+        log_det = jnp.sum(jnp.log(jnp.diagonal(self.factor, axis1=-2, axis2=-1)), axis=-1)
         norm = gammaln(0.5 * (self.nu + dimension)) - gammaln(0.5 * self.nu)
-        norm -= 0.5 * dimension * jnp.log(self.nu * np.pi)
-        return norm + jax.vmap(one)(self.mean, self.factor).T
+        norm -= 0.5 * dimension * jnp.log(self.nu * np.pi) + log_det
+        return norm - 0.5 * (self.nu + dimension) * jnp.log1p(distance / self.nu)
 
     def log_density(self, x: Array) -> Array:
         """Log-density at points (n, D), (n,)."""
@@ -98,4 +155,33 @@ class StudentTMixture(NamedTuple):
         alive = jnp.maximum(total, 0.1 / total.size)
         return StudentTMixture(
             jnp.log(alive / alive.sum()), mean, jnp.where(sane, factor, self.factor), self.nu
+        )
+
+    def adapted(self, x: Array, log_weight: Array) -> StudentTMixture:
+        """Refit to weighted points; the last component becomes a wide one around all of them.
+
+        Parameters
+        ----------
+        x, log_weight
+            As in :meth:`refitted`.
+        """
+        mixture = self
+        for _ in range(_N_REFITS):
+            mixture = mixture.refitted(x, log_weight)
+        return mixture.defended(x, log_weight)
+
+    def defended(self, x: Array, log_weight: Array) -> StudentTMixture:
+        """Replace the last component by a wide one around all weighted points (n, D)."""
+        weight = jax.nn.softmax(log_weight)
+        mean = weight @ x
+        centred = x - mean
+        covariance = (centred * weight[:, None]).T @ centred
+        wide = jnp.linalg.cholesky(_DEFENSIVE_SCALE**2 * covariance + 1e-9 * jnp.eye(x.shape[1]))
+        wide = jnp.where(jnp.all(jnp.isfinite(wide)), wide, self.factor[-1])
+        others = jax.nn.log_softmax(self.log_weight[:-1]) + jnp.log1p(-_DEFENSIVE_WEIGHT)
+        return StudentTMixture(
+            log_weight=jnp.append(others, jnp.log(_DEFENSIVE_WEIGHT)),
+            mean=self.mean.at[-1].set(mean),
+            factor=self.factor.at[-1].set(wide),
+            nu=self.nu,
         )

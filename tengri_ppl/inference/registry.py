@@ -10,7 +10,7 @@ from tengri_ppl.inference.approximate import APPROXIMATE
 from tengri_ppl.inference.markov import MARKOV_CHAINS
 from tengri_ppl.inference.method import Method
 
-__all__ = ["Method", "get_method", "list_methods", "make_options"]
+__all__ = ["Method", "from_keywords", "get_method", "list_methods", "make_options"]
 
 
 _METHODS = (
@@ -104,11 +104,16 @@ def make_options(method: Method, given: dict[str, Any]) -> Any:
     ParameterError
         If an option is unknown or its value is refused.
     """
-    known = [f.name for f in dataclasses.fields(method.options)]
+    return from_keywords(method.options, method.name, given)
+
+
+def from_keywords(options: type, owner: str, given: dict[str, Any]) -> Any:
+    """Make options of any kind from keyword arguments; see :func:`make_options`."""
+    known = [f.name for f in dataclasses.fields(options)]
     for name in given:
         if name not in known:
             raise ParameterError(
-                f"{method.name} has no option {name!r}{suggest(name, known)} "
+                f"{owner} has no option {name!r}{suggest(name, known)} "
                 f"(its options: {', '.join(known)})"
             )
-    return method.options(**given)
+    return options(**given)

@@ -21,7 +21,7 @@ from tengri_ppl.inference.target import Model
 from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
 
-__all__ = ["walk"]
+__all__ = ["difference", "walk"]
 
 #: Share of steps that go the whole way, from one mode to another.
 _JUMPS = 0.1
@@ -84,7 +84,7 @@ def _walk(
         """Move the first half and exchange the halves; densities start unknown, as NaN."""
         (moving, others), (before, resting), path = carry
         key_move, key_accept = jax.random.split(jax.random.fold_in(key, i))
-        proposed = moving + _difference(key_move, moving, others)
+        proposed = moving + difference(key_move, moving, others)
         after = log_density(proposed)
         threshold = before + jnp.log(jax.random.uniform(key_accept, before.shape))
         accepted = ~(after <= threshold) & jnp.isfinite(after)
@@ -98,7 +98,7 @@ def _walk(
     return jax.lax.fori_loop(0, 2 * n_steps, step, (halves, unknown, path))[2]
 
 
-def _difference(key: Array, moving: Array, others: Array) -> Array:
+def difference(key: Array, moving: Array, others: Array) -> Array:
     """Scaled differences of pairs of the other half, (n, D)."""
     n, dimension = moving.shape
     key_first, key_second, key_jump, key_jitter = jax.random.split(key, 4)

@@ -149,6 +149,10 @@ class PhotometryTable:
         own = jax.tree.map(lambda x: x[index : index + 1], self)
         return replace(own, by_galaxy=False)
 
+    def of_galaxies(self, index: ArrayLike) -> PhotometryTable:
+        """Return the table for some of the galaxies, by their numbers (n,)."""
+        return jax.tree.map(lambda x: jnp.asarray(x)[index], self) if self.by_galaxy else self
+
     def near(self, redshift: ArrayLike) -> Neighbours:
         """Return the tables around a redshift, and the weights of cubics in ln(1 + z).
 

@@ -32,6 +32,7 @@ from tengri_ppl.models.population import Calibration, Population
 
 __all__ = [
     "InterimDraws",
+    "batch_reweighting_model",
     "check_reweightable",
     "effective_draws",
     "reweighting_model",
@@ -166,12 +167,43 @@ def reweighting_model(interim: InterimDraws, kept: InterimDraws | None = None) -
         Draws of the priors with the probability to be kept, of :meth:`InterimDraws.selected`,
         as many for each galaxy, if the galaxies are a selected sample.
     """
-    shared: dict[str, Array] = {}
-    for relation in interim.population.relations:
-        shared |= relation.sample_shared(interim.spec)
+    shared = _sampled(interim)
     numpyro.factor("galaxies", jnp.sum(_log_mean(interim.log_weights(shared))))
     if kept is not None:
         numpyro.factor("selection", -jnp.sum(_log_mean(kept.log_weights(shared))))
+
+
+def batch_reweighting_model(interim: InterimDraws, share: Array, present: Array) -> None:
+    r""":func:`reweighting_model` of a batch that stands for all galaxies.
+
+    The logarithm of a mean over K draws is too low by a term of the order 1/K, which counts where
+    galaxies are many. Of the means :math:`m_1, m_2` over both halves of the draws and m over all
+    it cancels in :math:`2 \ln m - (\ln m_1 + \ln m_2) / 2`.
+
+    Parameters
+    ----------
+    interim : InterimDraws
+        Draws of the galaxies of the batch; both halves of them from samples of their own.
+    share : Array, scalar
+        Share of the batch in all galaxies.
+    present : Array of bool, shape (n_galaxy,)
+        False for galaxies that only fill up the batch.
+    """
+    shared = _sampled(interim)
+    weights = interim.log_weights(shared)
+    middle = len(weights) // 2
+    halves = _log_mean(weights[:middle]) + _log_mean(weights[middle:])
+    log_mean = 2.0 * _log_mean(weights) - 0.5 * halves
+    with handlers.scale(scale=1.0 / share):
+        numpyro.factor("galaxies", jnp.sum(jnp.where(present, log_mean, 0.0)))
+
+
+def _sampled(interim: InterimDraws) -> dict[str, Array]:
+    """Sample the hyper-parameters."""
+    shared: dict[str, Array] = {}
+    for relation in interim.population.relations:
+        shared |= relation.sample_shared(interim.spec)
+    return shared
 
 
 def _log_mean(log_weights: Array) -> Array:

@@ -226,6 +226,16 @@ class SEDModel:
         new.forward = replace(self.forward, table=self.forward.table.of_galaxy(index))
         return new
 
+    def of_galaxies(self, index: ArrayLike) -> SEDModel:
+        """Return the model of some of several galaxies, by their numbers (n,).
+
+        After :meth:`at_redshifts`; a model that is the same for all galaxies stays what it is.
+        """
+        new = copy(self)
+        new.__dict__.pop("_flat", None)
+        new.forward = replace(self.forward, table=self.forward.table.of_galaxies(index))
+        return new
+
     # -- NumPyro ---------------------------------------------------------------------------------
 
     def sample(self, skip: Collection[str] = ()) -> dict[str, Array]:

@@ -97,7 +97,9 @@ class PopulationPosterior(Posterior):
     @property
     def galaxies(self) -> np.ndarray:
         """Labels of the galaxies."""
-        return np.asarray(self.inference_data.posterior[GALAXY].values)
+        found = self.inference_data
+        galaxies = found.posterior if GALAXY in found.posterior.coords else found.constant_data
+        return np.asarray(galaxies[GALAXY].values)
 
     @cached_property
     def shared_samples(self) -> dict[str, np.ndarray]:

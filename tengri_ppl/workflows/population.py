@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from jax import Array
 from numpyro.distributions import Uniform
 
 from tengri_ppl.errors import DataError, ParameterError
-from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.registry import from_keywords, get_method
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.models.decentred import (
@@ -36,11 +37,14 @@ from tengri_ppl.models.reweighting import check_reweightable
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.workflows.decentring import decentred_start
 from tengri_ppl.workflows.fitter import Fitter
+from tengri_ppl.workflows.galaxies import ChunkOptions, sample_galaxies
 from tengri_ppl.workflows.infer import infer
+from tengri_ppl.workflows.many_galaxies import fit_in_batches
 from tengri_ppl.workflows.two_step import fit_in_two_steps
 
 __all__ = ["PopulationFitter"]
@@ -219,27 +223,73 @@ class PopulationFitter:
         **options
             As for :meth:`tengri_ppl.Fitter.run`.
         """
-        key = jax.random.key(42) if key is None else key
+        keys = jax.random.split(jax.random.key(42) if key is None else key, len(self.ids))
+        return [self.fit_galaxy(i, method, own, **options) for i, own in enumerate(keys)]
+
+    def fit_galaxy(
+        self, index: int, method: str = "auto", key: Array | None = None, **options: Any
+    ) -> Posterior:
+        """Fit one galaxy, by its number; all else is as for :meth:`fit_galaxies`."""
         priors = self.model.spec.priors
-        found = []
-        for i, own in enumerate(jax.random.split(key, len(self.ids))):
-            known = {name: float(x[i]) for name, x in self.columns.items() if name in priors}
-            model = self.located.of_galaxy(i, **known)
-            sigma, mask = jnp.asarray(self.noise.sigma)[i], jnp.asarray(self.noise.mask)[i]
-            try:
-                fitter = Fitter(model, self.data[i], sigma, mask)
-            except DataError as error:
-                raise DataError(f"galaxy {self.ids[i]}: {error}") from error
-            found.append(fitter.run(method, own, **options))
-        return found
+        sed, noise, data, columns = self.galaxies_at(np.array([index]))
+        known = {name: float(x[0]) for name, x in columns.items() if name in priors}
+        sigma, mask = jnp.asarray(noise.sigma)[0], jnp.asarray(noise.mask)[0]
+        try:
+            fitter = Fitter(sed.of_galaxy(0, **known), data[0], sigma, mask)
+        except DataError as error:
+            raise DataError(f"galaxy {self.ids[index]}: {error}") from error
+        return fitter.run(method, key, **options)
+
+    def galaxies_at(
+        self, index: np.ndarray
+    ) -> tuple[SEDModel, GaussianNoise, Array, dict[str, Array]]:
+        """Model, errors, data and known columns of some galaxies, by their numbers (n,)."""
+        columns = {name: x[index] for name, x in self.columns.items()}
+        noise = jax.tree.map(lambda x: jnp.asarray(x)[index] if jnp.ndim(x) else x, self.noise)
+        every = self.located
+        sed = (
+            _at_known_redshifts(self.model, columns)
+            if every is self.model
+            else every.of_galaxies(index)
+        )
+        return sed, noise, self.data[index], columns
+
+    def sample_galaxies(
+        self,
+        key: Array | None = None,
+        n_draws: int = 1000,
+        path: str | Path | None = None,
+        *,
+        progress: Callable[[str, int, int, int], None] | None = None,
+        **options: Any,
+    ) -> InterimSample:
+        """Fit the galaxies one by one, but many at the same time, by importance sampling.
+
+        Parameters
+        ----------
+        key : Array, optional
+            Random key.
+        n_draws : int
+            Draws of each galaxy, an even number.
+        path : str or Path, optional
+            HDF5 file for the draws, in place of memory: for populations whose draws don't fit.
+        progress : callable, optional
+            Called after every chunk of galaxies.
+        **options
+            Of :class:`~tengri_ppl.workflows.galaxies.ChunkOptions`.
+        """
+        key = jax.random.key(42) if key is None else key
+        chosen = from_keywords(ChunkOptions, "sample_galaxies", options)
+        return sample_galaxies(self, key, n_draws, path, chosen, progress)
 
     def run_two_step(
         self,
         key: Array | None = None,
         *,
-        posteriors: Sequence[Posterior] | None = None,
+        posteriors: Sequence[Posterior] | InterimSample | None = None,
         n_draws: int = 1000,
         method: str = "mcmc_nuts",
+        batch_size: int | None = None,
         **options: Any,
     ) -> PopulationPosterior:
         """Infer what galaxies share from their own posteriors, without evaluating the SED model.
@@ -251,15 +301,21 @@ class PopulationFitter:
         ----------
         key : Array, optional
             Random key.
-        posteriors : sequence of Posterior, optional
-            Of the galaxies, from :meth:`fit_galaxies`, which is called without them.
+        posteriors : InterimSample or sequence of Posterior, optional
+            Of the galaxies, from :meth:`sample_galaxies`, which is called without them, or from
+            :meth:`fit_galaxies`.
         n_draws : int
             Draws of each galaxy to use; of a selected sample also draws of its priors, from which
             the fraction that is kept is found.
         method : str
             Engine for the hyper-parameters.
+        batch_size : int, optional
+            With ``method="vi"`` and an :class:`~tengri_ppl.InterimSample`: read so many galaxies at
+            a time, for populations that don't fit into memory. The result has no draws of the
+            galaxies, but their means and standard deviations in its ``constant_data``.
         **options
-            As for :func:`tengri_ppl.infer`.
+            As for :func:`tengri_ppl.infer`; with a ``batch_size`` those of
+            :class:`~tengri_ppl.inference.subsampled.SubsampledOptions`.
 
         Raises
         ------
@@ -271,7 +327,11 @@ class PopulationFitter:
         check_reweightable(self.population)
         key_fit, key_run = jax.random.split(jax.random.key(42) if key is None else key)
         if posteriors is None:
-            posteriors = self.fit_galaxies(key=key_fit)
+            posteriors = self.sample_galaxies(key_fit, n_draws + n_draws % 2)
+        if batch_size is not None:
+            if method != "vi" or not isinstance(posteriors, InterimSample):
+                raise ParameterError("batch_size needs method='vi' and draws from sample_galaxies")
+            return fit_in_batches(self, key_run, posteriors, batch_size, **options)
         return fit_in_two_steps(
             self, key_run, posteriors, n_draws=n_draws, method=method, **options
         )

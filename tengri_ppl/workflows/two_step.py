@@ -17,6 +17,7 @@ from tengri_ppl.models.population import GALAXY
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.models.selection import Selection
+from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.chunks import map_draws
@@ -41,7 +42,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {"mcmc_nuts": {"target_accept_rate": 0.9}}
 def fit_in_two_steps(
     fitter: PopulationFitter,
     key: Array,
-    posteriors: Sequence[Posterior],
+    posteriors: Sequence[Posterior] | InterimSample,
     *,
     n_draws: int,
     method: str = "mcmc_nuts",
@@ -55,7 +56,7 @@ def fit_in_two_steps(
         The population, one of those that :func:`~.reweighting.check_reweightable` lets pass.
     key : Array
         Random key.
-    posteriors : sequence of Posterior
+    posteriors : sequence of Posterior or InterimSample
         Of the galaxies, under the priors of the SED model.
     n_draws : int
         Draws of each galaxy that its integral is taken over.
@@ -108,7 +109,7 @@ def _joined(
 
 
 def _thinned(
-    posteriors: Sequence[Posterior],
+    posteriors: Sequence[Posterior] | InterimSample,
     ids: Sequence[Any],
     names: Sequence[str],
     n: int,
@@ -123,6 +124,8 @@ def _thinned(
     """
     if len(posteriors) != len(ids):
         raise DataError(f"{len(posteriors)} posteriors for {len(ids)} galaxies; expected as many")
+    if isinstance(posteriors, InterimSample):
+        return posteriors.first(n, list(posteriors.values))
     columns = []
     for posterior, label, own in zip(posteriors, ids, jax.random.split(key, len(ids)), strict=True):
         for name in names:
@@ -156,8 +159,10 @@ def _photometry(sed: SEDModel, draws: dict[str, Array]) -> Array:
     return jax.lax.map(sed.predict_photometry, draws, batch_size=_LANES)
 
 
-def _independent(posteriors: Sequence[Posterior], n_draws: int) -> np.ndarray:
+def _independent(posteriors: Sequence[Posterior] | InterimSample, n_draws: int) -> np.ndarray:
     """Independent ones of so many draws, as a fraction, for each galaxy."""
+    if isinstance(posteriors, InterimSample):
+        return np.minimum(posteriors.effective[:] / n_draws, 1.0)
     ess = np.array([posterior.convergence().min_ess_bulk for posterior in posteriors])
     return np.minimum(ess / n_draws, 1.0)
 

@@ -10,6 +10,8 @@ import tengri_ppl as tg
 MASS, DUST = "sfh_delayed_log_mass", "dust_tau_diff"
 N = 6
 N_DRAWS = 500
+#: Two parameters need little.
+FEW = {"n_walkers": 32, "n_components": 3, "n_batch": 512}
 SHORT = {"n_warmup": 50, "n_samples": 50, "num_chains": 1}
 
 
@@ -54,6 +56,69 @@ def test_galaxies_are_fitted_one_by_one(posteriors, fitter):
     assert len(posteriors) == N
     assert all(p.convergence().converged for p in posteriors)
     assert all(set(p.samples) == {MASS, DUST} for p in posteriors)
+
+
+@pytest.fixture(scope="module")
+def sample(fitter):
+    """All galaxies, in two chunks of which the second is filled up."""
+    return fitter.sample_galaxies(jax.random.key(5), N_DRAWS, chunk_size=N - 2, **FEW)
+
+
+def test_galaxies_are_sampled_at_the_same_time(sample, posteriors):
+    assert len(sample) == N and sample.n_draws == N_DRAWS
+    assert np.all(sample.pareto_k < 0.7) and np.all(sample.effective > 200)
+    for i, posterior in enumerate(posteriors):
+        ess = min(posterior.convergence().min_ess_bulk, sample.effective[i], N_DRAWS)
+        for name, x in posterior.samples.items():
+            found = sample.values[name][i]
+            assert abs(found.mean() - x.mean()) < 5.0 * x.std() / np.sqrt(ess), (i, name)
+            assert abs(found.std() / x.std() - 1.0) < 5.0 / np.sqrt(2.0 * ess), (i, name)
+
+
+def test_halves_of_the_draws_are_alike(sample):
+    for x in sample.values.values():
+        one, other = np.split(np.asarray(x, float), 2, axis=1)
+        error = x.std(axis=1) * np.sqrt(8.0 / np.minimum(sample.effective, N_DRAWS))
+        assert np.all(np.abs(one.mean(axis=1) - other.mean(axis=1)) < 4.0 * error)
+
+
+def test_it_is_the_same_from_draws_at_the_same_time(sample, two_step, fitter):
+    found = fitter.run_two_step(jax.random.key(2), posteriors=sample, n_draws=N_DRAWS)
+    ess = (found.effective_sample_size(), two_step.effective_sample_size())
+    for name, x in two_step.shared_samples.items():
+        y = found.shared_samples[name]
+        error = np.sqrt(sum(1.0 / e[name] for e in ess))
+        assert abs(x.mean() - y.mean()) < (0.2 + 4.0 * error) * x.std(), name
+        assert y.std() == pytest.approx(x.std(), rel=0.2 + 4.0 * error / np.sqrt(2.0)), name
+
+
+def test_draws_may_be_in_a_file(sample, fitter, tmp_path):
+    path = tmp_path / "draws.h5"
+    found = fitter.sample_galaxies(jax.random.key(5), N_DRAWS, path, chunk_size=N - 2, **FEW)
+    assert found.ids == fitter.ids and list(tmp_path.iterdir()) == [path]
+    for name, x in sample.values.items():
+        np.testing.assert_array_equal(found.values[name], x)
+    few = found.first(10, [MASS])[MASS]
+    assert few.shape == (10, N)
+    np.testing.assert_array_equal(few.T[:, 5:], sample.values[MASS][:, N_DRAWS // 2 :][:, :5])
+    np.testing.assert_array_equal(found.effective, sample.effective)
+
+
+def test_galaxies_that_need_it_get_an_engine_of_their_own(sample, fitter):
+    found = fitter.sample_galaxies(jax.random.key(6), 100, max_passes=0, fallback="laplace")
+    assert np.all(np.isnan(found.pareto_k))
+    assert np.all(np.abs(found.values[MASS].mean(1) - sample.values[MASS].mean(1)) < 0.05)
+
+
+def test_wrong_wishes_for_draws_are_refused(fitter, sample, tmp_path):
+    with pytest.raises(tg.ParameterError, match=r"n_draws=5: expected an even number"):
+        fitter.sample_galaxies(n_draws=5)
+    with pytest.raises(tg.ParameterError, match=r"no option 'n_walker'.*n_walkers"):
+        fitter.sample_galaxies(n_walker=5)
+    with pytest.raises(tg.DataError, match=f"{N_DRAWS} draws of each galaxy; expected at least"):
+        fitter.run_two_step(posteriors=sample, n_draws=N_DRAWS + 2)
+    with pytest.raises(tg.DataError, match=r"missing\.h5.*sample_galaxies"):
+        tg.InterimSample.open(tmp_path / "missing.h5")
 
 
 def test_the_result_is_that_of_a_population(two_step, fitter):

@@ -1,0 +1,151 @@
+"""Simulation-based calibration of populations: what galaxies share, learnt in two steps.
+
+Usage::
+
+    python benchmarks/population_sbc.py [POPULATION ...] [-n 100] [--keep FOLDER] [--figures FOLDER]
+
+Hyper-parameters are drawn from their priors, 50 galaxies from the population, and data in eight
+bands with errors of 10 %. The galaxies are sampled one by one (``sample_galaxies``), and NUTS
+draws the hyper-parameters from these samples (``run_two_step``). ``normal`` has Gaussians of mass
+and dust, ``mixture`` two classes that differ in how fast their star formation declines. The truth
+is ranked among 99 of the draws. The table says whether the distribution of the ranks stays in the
+band that contains 99 % of uniform ones, and how often central intervals contain the truth.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NPROC", "4")
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro import handlers
+
+import tengri_ppl as tg
+from tengri_ppl.errors import DataError
+from tengri_ppl.models.population import population_model
+from tengri_ppl.results.calibration import calibrate
+from tengri_ppl.results.plots.calibration import plot_calibration
+
+MASS, TAU, DUST = "sfh_delayed_log_mass", "sfh_delayed_tau_gyr", "dust_tau_diff"
+BANDS = [
+    *("galex_NUV", "sdss_u", "sdss_g", "sdss_r", "sdss_i", "sdss_z"),
+    *("twomass_J", "twomass_Ks"),
+]
+N_GALAXIES, ERROR = 50, 0.1
+POPULATIONS = {
+    "normal": tg.Population(
+        tg.NormalPopulation(MASS, dist.Normal(10.0, 0.5), dist.Gamma(4.0, 10.0)),
+        tg.NormalPopulation(DUST, dist.Uniform(0.4, 1.2), dist.Gamma(4.0, 14.0)),
+    ),
+    "mixture": tg.Population(
+        tg.NormalPopulation(MASS, dist.Normal(10.0, 0.5), dist.Gamma(4.0, 10.0)),
+        tg.MixturePopulation(
+            (TAU,), ("quiescent", "star_forming"), scale={TAU: dist.Gamma(4.0, 4.0)}
+        ),
+    ),
+}
+GALAXIES = {"n_walkers": 64, "n_components": 6, "chunk_size": N_GALAXIES}
+NUTS = {"n_warmup": 200, "n_samples": 250, "num_chains": 2}
+#: Draws of each galaxy; where so many are refused for being too few, those after it are used.
+N_DRAWS = (800, 3200)
+
+
+def make_model() -> tg.SEDModel:
+    """Mass, decline of star formation and dust are free."""
+    spec = tg.Parameters(
+        sfh="delayed",
+        sfh_delayed_log_mass=tg.Uniform(7.5, 12.5),
+        sfh_delayed_tau_gyr=tg.Uniform(0.3, 8.0),
+        sfh_delayed_age_gyr=8.0,
+        redshift=0.1,
+        dust="two_component",
+        met_logzsol=-0.1,
+        dust_tau_bc=0.5,
+        dust_tau_diff=tg.Uniform(0.0, 2.0),
+        dust_slope=-0.7,
+    )
+    return tg.SEDModel(spec, tg.load_ssp_data(), tg.Observation(tg.Photometry.from_names(BANDS)))
+
+
+class Simulation:
+    """Draw populations, and learn what their galaxies share."""
+
+    def __init__(self, name: str, keep: Path | None) -> None:
+        self.name, self.keep = name, keep
+        self.population, self.sed = POPULATIONS[name], make_model()
+        self.n_fits = self.n_refused = 0
+        self.shared = [s for r in self.population.relations for s in r.shared_sites()]
+
+    def simulate(self, key: jax.Array) -> tuple[dict[str, Any], np.ndarray]:
+        """Draw hyper-parameters and data."""
+        key_model, key_noise = jax.random.split(key)
+        exact = tg.GaussianNoise(sigma=jnp.ones((N_GALAXIES, self.sed.n_band)))
+        model = handlers.seed(population_model, key_model)
+        trace = handlers.trace(model).get_trace(self.sed, exact, population=self.population)
+        values = {name: site["value"] for name, site in trace.items()}
+        flux = self.sed.predict_photometry({name: values[name] for name in (MASS, TAU, DUST)})
+        data = flux * (1.0 + ERROR * jax.random.normal(key_noise, flux.shape))
+        return {n: values[n] for n in self.shared}, np.stack([data, ERROR * flux], axis=-1)
+
+    def fit(self, data: np.ndarray, key: jax.Array) -> dict[str, Any]:
+        """Fit, or read an earlier fit; return the draws of what is ranked."""
+        self.n_fits += 1
+        path = self.keep and self.keep / f"{self.name}_{self.n_fits}.npz"
+        if path and path.is_file():
+            with np.load(path) as file:
+                return dict(file)
+        galaxies = [{"flux_obs": d[:, 0], "noise": d[:, 1]} for d in data]
+        fitter = tg.PopulationFitter(self.sed, galaxies, population=self.population)
+        posterior = self._posterior(fitter, key)
+        found = {name: posterior.inference_data.posterior[name].values for name in self.shared}
+        if path:
+            np.savez(path, **found)
+        return found
+
+    def _posterior(self, fitter: tg.PopulationFitter, key: jax.Array) -> Any:
+        for n_draws in N_DRAWS:
+            n_batch = max(1024, n_draws)
+            sample = fitter.sample_galaxies(key, n_draws, n_batch=n_batch, **GALAXIES)
+            try:
+                return fitter.run_two_step(key, posteriors=sample, n_draws=n_draws, **NUTS)
+            except DataError:
+                self.n_refused += 1
+        raise RuntimeError(f"{N_DRAWS[-1]} draws of each galaxy are not enough")
+
+
+def main() -> None:
+    """Print a table per population."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("populations", nargs="*", default=list(POPULATIONS))
+    parser.add_argument("-n", type=int, default=100, help="simulated populations")
+    parser.add_argument("--figures", type=Path, help="folder for a figure per population")
+    parser.add_argument("--keep", type=Path, help="folder for fits, to go on after an interruption")
+    arguments = parser.parse_args()
+    for folder in (arguments.keep, arguments.figures):
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+    for name in arguments.populations:
+        simulation, start = Simulation(name, arguments.keep), time.perf_counter()
+        result = calibrate(simulation.simulate, simulation.fit, arguments.n, jax.random.key(0))
+        seconds = time.perf_counter() - start
+        print(
+            f"\n{name}: {arguments.n} populations in {seconds:.0f} s, {simulation.n_refused} "
+            f"with {N_DRAWS[1]} draws of each galaxy\n{result.summary()}",
+            flush=True,
+        )
+        if arguments.figures:
+            figure = plot_calibration(result, title=name)
+            figure.savefig(arguments.figures / f"sbc_population_{name}.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()
