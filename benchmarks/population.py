@@ -6,11 +6,12 @@ Usage::
 
 Galaxies have the seven parameters of ``sbc.py``, known redshifts, and errors of 5 % in ten bands;
 they share four hyper-parameters, means and widths of mass and dust. Every workload is a process of
-its own, compilation included: NUTS in decentred coordinates, which is the default, NUTS in
-non-centred ones, and fits in two steps. Columns: seconds from the first call on, those of them
-that fits of the galaxies one by one took, gradients of all galaxies, the worst effective sample
-size and R-hat of the hyper-parameters, the largest deviation of their means from the truth in
-posterior widths, and the peak of the resident memory [GB].
+its own, compilation included: fits in two steps, with all galaxies sampled at the same time or
+fitted by ``auto`` one by one, NUTS of all together in decentred coordinates, which is the default,
+and in non-centred ones. Columns: seconds from the first call on, those of them that the first step
+took, gradients, the worst effective sample size and R-hat of the hyper-parameters, the largest
+deviation of their means from the truth in posterior widths, and the peak of the resident memory
+[GB].
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from apart import measure_apart
 MASS, DUST = "sfh_delayed_log_mass", "dust_tau_diff"
 TRUTH = {f"{MASS}_loc": 10.3, f"{MASS}_scale": 0.25, f"{DUST}_loc": 0.8, f"{DUST}_scale": 0.3}
 NUTS = {"n_warmup": 300, "n_samples": 300, "num_chains": 4, "target_accept_rate": 0.9}
-WORKLOADS = ("decentred", "non_centred", "two_step")
+#: Draws of each galaxy in two steps.
+N_DRAWS = 1000
+WORKLOADS = ("sampled", "two_step", "decentred", "non_centred")
 
 
 def simulate(n: int) -> Any:
@@ -74,10 +77,16 @@ def measure(workload: str, n: int) -> dict[str, float]:
     fitter = simulate(n)
     begin = time.perf_counter()
     first = 0.0
-    if workload == "two_step":
-        posteriors = fitter.fit_galaxies("auto", jax.random.key(2))
+    if workload in ("sampled", "two_step"):
+        key = jax.random.key(2)
+        posteriors = (
+            fitter.sample_galaxies(key, N_DRAWS)
+            if workload == "sampled"
+            else fitter.fit_galaxies("auto", key)
+        )
         first = time.perf_counter() - begin
-        posterior = fitter.run_two_step(jax.random.key(3), posteriors=posteriors, n_draws=2000)
+        options = {"posteriors": posteriors, "n_draws": N_DRAWS}
+        posterior = fitter.run_two_step(jax.random.key(3), **options)
     elif workload == "decentred":
         posterior = fitter.run("mcmc_nuts", jax.random.key(3), **NUTS)
     else:

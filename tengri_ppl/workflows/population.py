@@ -40,11 +40,13 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
+from tengri_ppl.results.predictive import PopulationCheck
 from tengri_ppl.workflows.decentring import decentred_start
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.galaxies import ChunkOptions, sample_galaxies
 from tengri_ppl.workflows.infer import infer
 from tengri_ppl.workflows.many_galaxies import fit_in_batches
+from tengri_ppl.workflows.population_predictive import check_population
 from tengri_ppl.workflows.two_step import fit_in_two_steps
 
 __all__ = ["PopulationFitter"]
@@ -335,6 +337,12 @@ class PopulationFitter:
         return fit_in_two_steps(
             self, key_run, posteriors, n_draws=n_draws, method=method, **options
         )
+
+    def check(
+        self, posterior: PopulationPosterior, key: Array | None = None, **options: Any
+    ) -> PopulationCheck:
+        """Replicate the data: see :func:`~.population_predictive.check_population`."""
+        return check_population(self, posterior, key, **options)
 
 
 def _at_known_redshifts(model: SEDModel, columns: Mapping[str, Array]) -> SEDModel:
