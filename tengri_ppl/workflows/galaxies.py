@@ -13,14 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tengri_ppl.errors import DataError, ParameterError
+from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.many import explore_many, sample_many
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, resample, smooth_weights
 from tengri_ppl.models.galaxy_posteriors import galaxy_log_density, galaxy_start, galaxy_values
 from tengri_ppl.models.population import Population, own_names
 from tengri_ppl.results.interim import InterimSample
-from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.files import replacing
 
 if TYPE_CHECKING:
@@ -155,10 +154,25 @@ def _fill(
         proposals = jax.tree.map(lambda *x: np.concatenate(x), *last)
         if not len(pending):
             return
+    _fall_back(fitter, jax.random.fold_in(key, options.max_passes), options, sample, pending)
+
+
+def _fall_back(
+    fitter: PopulationFitter,
+    key: Array,
+    options: ChunkOptions,
+    sample: InterimSample,
+    pending: np.ndarray,
+) -> None:
+    """Fit galaxies by another engine."""
     for galaxy in pending:
-        own = jax.random.fold_in(jax.random.fold_in(key, options.max_passes), int(galaxy))
+        own = jax.random.fold_in(key, int(galaxy))
         posterior = fitter.fit_galaxy(int(galaxy), options.fallback, own)
-        values, effective = _of_posterior(posterior, sample, own)
+        draws, n = posterior.samples, sample.n_draws
+        size = len(next(iter(draws.values())))
+        index = np.asarray(jax.random.choice(own, size, (n,), replace=n > size))
+        values = {name: np.asarray(draws[name])[index][None] for name in sample.values}
+        effective = np.array([posterior.convergence().min_ess_bulk])
         sample.put(np.array([galaxy]), values, effective, np.array([np.nan]))
 
 
@@ -219,18 +233,3 @@ def _picked(log_weight: np.ndarray, key: Array, n_draws: int) -> tuple[np.ndarra
             return np.zeros(n_draws, int), 0.0, np.inf
         halves.append(half + 2 * resample(own, weight - total, n_draws // 2))
     return np.concatenate(halves), effective_draws(smoothed), k
-
-
-def _of_posterior(
-    posterior: Posterior, sample: InterimSample, key: Array
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Draws of a galaxy that was fitted by itself, (1, n_draw, ...), and how many are effective."""
-    draws = posterior.samples
-    size = len(next(iter(draws.values())))
-    if size < sample.n_draws:
-        raise DataError(
-            f"{size} draws of a fit of one galaxy; expected at least n_draws={sample.n_draws}"
-        )
-    index = np.asarray(jax.random.permutation(key, size)[: sample.n_draws])
-    effective = np.array([posterior.convergence().min_ess_bulk])
-    return {name: np.asarray(draws[name])[index][None] for name in sample.values}, effective

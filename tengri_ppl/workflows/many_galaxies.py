@@ -133,15 +133,13 @@ def fit_in_batches(
     Raises
     ------
     ParameterError
-        If the sample was selected, or there are not as many galaxies as in the population.
+        If the sample was selected, or an option is unknown.
     DataError
         If the draws of the galaxies are too few; see :data:`MAX_DRAWS_ERROR`.
     """
     population = fitter.population
     if population.selection is not None:
         raise ParameterError("a selected sample is not supported in batches; leave batch_size out")
-    if len(sample) != len(fitter.ids):
-        raise DataError(f"draws of {len(sample)} galaxies for {len(fitter.ids)}")
     key_run, key_data = jax.random.split(key)
     chosen = from_keywords(SubsampledOptions, "vi with batch_size", options)
     batches = GalaxyBatches(fitter, sample, population.names, batch_size)

@@ -330,6 +330,8 @@ class PopulationFitter:
         key_fit, key_run = jax.random.split(jax.random.key(42) if key is None else key)
         if posteriors is None:
             posteriors = self.sample_galaxies(key_fit, n_draws + n_draws % 2)
+        if isinstance(posteriors, InterimSample) and list(posteriors.ids) != list(self.ids):
+            raise DataError("the draws are those of other galaxies, or in another order")
         if batch_size is not None:
             if method != "vi" or not isinstance(posteriors, InterimSample):
                 raise ParameterError("batch_size needs method='vi' and draws from sample_galaxies")

@@ -1,5 +1,7 @@
 """Populations in two steps: what all galaxies say together, from fits of each."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import numpyro.distributions as dist
@@ -117,6 +119,11 @@ def test_wrong_wishes_for_draws_are_refused(fitter, sample, tmp_path):
         fitter.sample_galaxies(n_walker=5)
     with pytest.raises(tg.DataError, match=f"{N_DRAWS} draws of each galaxy; expected at least"):
         fitter.run_two_step(posteriors=sample, n_draws=N_DRAWS + 2)
+    with pytest.raises(tg.ParameterError, match="batch_size needs method='vi'"):
+        fitter.run_two_step(posteriors=sample, batch_size=2)
+    others = dataclasses.replace(sample, ids=sample.ids[::-1])
+    with pytest.raises(tg.DataError, match="in another order"):
+        fitter.run_two_step(posteriors=others)
     with pytest.raises(tg.DataError, match=r"missing\.h5.*sample_galaxies"):
         tg.InterimSample.open(tmp_path / "missing.h5")
 
