@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -398,7 +399,7 @@ def _labels(galaxies: Sequence[Mapping[str, Any]]) -> list[Any]:
     if not len(galaxies):
         raise DataError("there are no galaxies; a population needs at least one")
     labels = [galaxy.get("id", i) for i, galaxy in enumerate(galaxies)]
-    doubled = sorted({str(x) for x in labels if labels.count(x) > 1})
+    doubled = sorted(str(x) for x, n in Counter(labels).items() if n > 1)
     if doubled:
         raise DataError(f"ids have to be unique; several galaxies are called {doubled[0]}")
     return labels
