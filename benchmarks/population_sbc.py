@@ -53,7 +53,7 @@ POPULATIONS = {
         ),
     ),
 }
-GALAXIES = {"n_walkers": 64, "n_components": 6, "chunk_size": N_GALAXIES}
+GALAXIES = {"n_walkers": 64, "n_steps": 100, "n_components": 6, "chunk_size": N_GALAXIES}
 NUTS = {"n_warmup": 200, "n_samples": 250, "num_chains": 2}
 #: Draws of each galaxy; where so many are refused for being too few, those after it are used.
 N_DRAWS = (800, 3200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,8 @@ __all__ = ["ChunkOptions", "sample_galaxies"]
 
 #: With more parameters weights are hopeless, and all galaxies are fitted one by one.
 _MOST_PARAMETERS = 20
+#: Steps of walkers and proposals per round, for each parameter.
+_STEPS, _PROPOSALS = 50, 512
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,16 @@ class ChunkOptions:
         Galaxies that are sampled at the same time; memory is proportional to it.
     n_starts : int
         Searches for the best fit of each.
-    n_walkers, n_steps : int
-        Walkers of each galaxy, an even number, and their steps, from which proposals are learnt.
+    n_walkers : int
+        Walkers of each galaxy, from which its proposal is learnt; an even number.
+    n_steps : int, optional
+        Steps of the walkers; by default 50 for each parameter.
     n_components : int
         Components of its proposal.
-    n_batch, n_rounds : int
-        Proposals per round for each galaxy, and rounds of a pass.
+    n_batch : int, optional
+        Proposals per round for each galaxy; by default 512 for each parameter.
+    n_rounds : int
+        Rounds of a pass.
     max_passes : int
         Passes at most: for galaxies that need more, each goes on with their last proposals.
     min_ess : float
@@ -58,9 +64,9 @@ class ChunkOptions:
     chunk_size: int = 64
     n_starts: int = 4
     n_walkers: int = 128
-    n_steps: int = 100
+    n_steps: int | None = None
     n_components: int = 9
-    n_batch: int = 1024
+    n_batch: int | None = None
     n_rounds: int = 3
     max_passes: int = 3
     min_ess: float = 200.0
@@ -114,6 +120,13 @@ def sample_galaxies(
     options = options or ChunkOptions()
     spec = fitter.model.spec
     shapes = {n: tuple(spec[n].shape()) for n in own_names(spec, Population(), fitter.columns)}
+    n_parameters = sum(int(np.prod(shape)) for shape in shapes.values())
+    options = replace(
+        options,
+        n_steps=options.n_steps or _STEPS * n_parameters,
+        n_batch=options.n_batch or _PROPOSALS * n_parameters,
+        max_passes=options.max_passes if n_parameters <= _MOST_PARAMETERS else 0,
+    )
     fill = partial(_fill, fitter, key, options, progress)
     if path is None:
         sample = InterimSample.create(fitter.ids, shapes, n_draws)
@@ -134,10 +147,9 @@ def _fill(
     sample: InterimSample,
 ) -> None:
     n = len(sample)
-    n_parameters = sum(int(np.prod(x.shape[2:])) for x in sample.values.values())
     pending = np.arange(n)
     proposals: StudentTMixture | None = None
-    for i in range(options.max_passes if n_parameters <= _MOST_PARAMETERS else 0):
+    for i in range(options.max_passes):
         left, last = [], []
         for at in _chunks(len(pending), options.chunk_size):
             chunk = pending[at]

@@ -13,7 +13,7 @@ MASS, DUST = "sfh_delayed_log_mass", "dust_tau_diff"
 N = 6
 N_DRAWS = 500
 #: Two parameters need little.
-FEW = {"n_walkers": 32, "n_components": 3, "n_batch": 512}
+FEW = {"n_walkers": 32, "n_components": 3}
 SHORT = {"n_warmup": 50, "n_samples": 50, "num_chains": 1}
 
 
