@@ -60,7 +60,7 @@ class GalaxyProblem:
         return _layout(self.priors)
 
     def values(self, u: Array) -> dict[str, Array]:
-        """Parameters at standard normals (..., K), each (..., *shape)."""
+        """Parameters at standard normals (..., K), with the same leading axes."""
         return parameter_values(self.priors, u)
 
     def residual(self, u: Array) -> Array:
@@ -111,7 +111,7 @@ class BestFits(NamedTuple):
 
 
 def best_fits(problem: GalaxyProblem, key: Array, n_starts: int) -> BestFits:
-    """Minimise |u|^2 / 2 + |residual|^2 / 2 of every galaxy, from several starts.
+    """Minimise :math:`(u^2 + r^2) / 2` of every galaxy, r being residuals, from several starts.
 
     Levenberg-Marquardt steps for all galaxies at the same time (Nocedal & Wright 2006,
     chapter 10); the curvature is that of the linearised SED.

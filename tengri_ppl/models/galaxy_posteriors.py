@@ -83,5 +83,5 @@ def galaxy_log_density(
 
 @jax.jit
 def galaxy_values(u: Array, sed: SEDModel, columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Parameters at standard normals u (..., D), each (..., *shape)."""
+    """Parameters at standard normals u (..., D), with the same leading axes."""
     return parameter_values(_priors(sed, columns), u)
