@@ -22,8 +22,8 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.laplace import Curvature, curvature
-from tengri_ppl.inference.mixture import StudentTMixture
+from tengri_ppl.inference.laplace import curvature
+from tengri_ppl.inference.mixture import StudentTMixture, flatten_weights
 from tengri_ppl.inference.optimize import find_modes
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
@@ -38,6 +38,8 @@ __all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal",
 _N_WALKERS, _N_KEPT = 256, 24
 #: Close to a mode is enough for walkers to start from.
 _SEARCH_STEPS = 30
+#: Effective draws that a refit should have, as a share of those aimed at.
+_FIT_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,8 @@ def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
         Where to search from.
     """
     modes = find_modes(flat, start, max_steps=_SEARCH_STEPS)
-    return _at_modes(modes.x, modes.log_density, curvature(flat, modes.x, exact=False))
-
-
-@jax.jit
-def _at_modes(x: Array, log_density: Array, bend: Curvature) -> StudentTMixture:
-    return StudentTMixture.at_modes(x, log_density, bend.factor)
+    bend = curvature(flat, modes.x, exact=False)
+    return _at_modes(modes.x, modes.log_density, bend.factor)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -98,8 +96,14 @@ def _propose(mixture: StudentTMixture, key: Array, n: int) -> Array:
     return mixture.sample(key, n)
 
 
-_refit = jax.jit(StudentTMixture.adapted)
-_fitted = jax.jit(StudentTMixture.fitted, static_argnums=3)
+_at_modes = jax.jit(StudentTMixture.at_modes)
+_fitted = jax.jit(StudentTMixture.fitted, static_argnums=2)
+_flattened = jax.jit(flatten_weights)
+
+
+@jax.jit
+def _refit(proposal: StudentTMixture, x: Array, log_weight: Array, least: float) -> StudentTMixture:
+    return proposal.adapted(x, flatten_weights(log_weight, least))
 
 
 def adapt_proposal(
@@ -136,12 +140,9 @@ def adapt_proposal(
         if i > 1 and draws.good(options.min_ess):
             break
         # fixed shapes: rounds to come are points without weight, so that nothing is compiled anew
-        log_weight = _tempered(record.log_weight, options.min_ess)
-        proposal = _refit(
-            proposal,
-            _filled(draws.x, options.max_rounds * options.n_batch, 0.0),
-            _filled(log_weight, options.max_rounds * options.n_batch, -np.inf),
-        )
+        n = options.max_rounds * options.n_batch
+        x, log_weight = _filled(draws.x, n, 0.0), _filled(record.log_weight, n, -np.inf)
+        proposal = _refit(proposal, x, log_weight, _FIT_SHARE * options.min_ess)
     return draws
 
 
@@ -152,13 +153,13 @@ def _learnt(
     key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
     x = _propose(proposal, key_try, options.n_batch)
     log_density = jnp.concatenate([flat.log_density(part) for part in _parts(x)])
-    log_weight = np.asarray(log_density - mixture_density(proposal, x), dtype=float)
-    weight = jax.nn.softmax(jnp.asarray(_tempered(log_weight, options.min_ess)))
+    log_weight = log_density - mixture_density(proposal, x)
+    weight = jax.nn.softmax(_flattened(log_weight, _FIT_SHARE * options.min_ess))
     index = jax.random.choice(key_pick, options.n_batch, (_N_WALKERS,), p=weight)
     n_kept = min(_N_KEPT, options.n_walk)
     path = walk(flat, key_walk, x[index], options.n_walk, n_kept)
     n_learning = options.n_batch + _N_WALKERS * options.n_walk
-    fitted = _fitted(proposal.nu, key_fit, path, proposal.log_weight.size)
+    fitted = _fitted(key_fit, path, proposal.log_weight.size)
     release_memory()
     return fitted, n_learning
 
@@ -177,16 +178,6 @@ def _filled(values: np.ndarray, n: int, value: float) -> Array:
     """Append rows of one value up to a length."""
     width = ((0, n - len(values)), *((0, 0) for _ in values.shape[1:]))
     return jnp.asarray(np.pad(values, width, constant_values=value), dtype=float)
-
-
-def _tempered(log_weight: np.ndarray, min_ess: float) -> np.ndarray:
-    """Flatten weights of which a few dominate, so that a refit does not collapse onto them."""
-    for power in (1.0, 0.7, 0.5, 0.3, 0.2, 0.1):
-        tempered = power * log_weight
-        weight = np.exp(tempered - np.max(tempered))
-        if weight.sum() ** 2 / np.sum(weight**2) >= 0.3 * min_ess:
-            break
-    return tempered
 
 
 def run_importance(

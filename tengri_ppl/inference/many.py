@@ -17,16 +17,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from tengri_ppl.inference.mixture import StudentTMixture
+from tengri_ppl.inference.mixture import StudentTMixture, flatten_weights
 from tengri_ppl.inference.walkers import difference
 
 __all__ = ["ManyDraws", "explore_many", "sample_many"]
 
-#: Weights of which a few dominate are flattened by the first of these powers that is enough.
-_POWERS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 #: Effective draws that a refit should have, for each coordinate.
 _FIT_PER_COORDINATE = 8
-_NU = 5.0
 #: Share of the steps of walkers after which they are where the posterior is, and how many of the
 #: points since then a mixture is fitted to.
 _BURN_IN, _N_FIT = 0.5, 1024
@@ -98,8 +95,7 @@ def explore_many(
     step_of = jax.vmap(difference, in_axes=(0, 1, 1), out_axes=1)
 
     def density(at: Array) -> Array:
-        found = log_density(at, *arguments)
-        return jnp.where(jnp.isfinite(found), found, -jnp.inf)
+        return _or_nothing(log_density(at, *arguments))
 
     def step(carry: tuple[Array, Array], own: Array) -> tuple[tuple[Array, Array], Array]:
         """Move the first half and exchange the halves."""
@@ -118,9 +114,7 @@ def explore_many(
     later = path[int(2 * n_steps * _BURN_IN) :: max(1, path.shape[1] * n_steps // _N_FIT)]
     points = jnp.moveaxis(later, 2, 0).reshape(n_posterior, -1, x.shape[-1])
     keys = jax.random.split(key_fit, n_posterior)
-    return jax.vmap(
-        lambda own, at: StudentTMixture.fitted(jnp.asarray(_NU), own, at, n_components)
-    )(keys, points)
+    return jax.vmap(partial(StudentTMixture.fitted, size=n_components))(keys, points)
 
 
 @partial(jax.jit, static_argnums=(0, 3, 4))
@@ -156,25 +150,10 @@ def sample_many(
 
     def round_(state: _State, each: tuple[Array, Array]) -> tuple[_State, None]:
         i, own = each
-        x = jax.vmap(lambda mixture, k: mixture.sample(k, n_batch))(
-            state.proposal, jax.random.split(own, n_posterior)
-        )
-        density = log_density(jnp.swapaxes(x, 0, 1), *arguments).T
-        density = jnp.where(jnp.isfinite(density), density, -jnp.inf)
-        earlier = jax.tree.map(lambda a, b: a.at[i].set(b), state.earlier, state.proposal)
-        proposed = jnp.logaddexp(state.log_proposed, _density(state.proposal, state.x))
-        by_round = jax.vmap(lambda mixture: _density(mixture, x))(earlier)
-        begun = (jnp.arange(n_rounds) <= i)[:, None, None]
-        new = logsumexp(jnp.where(begun, by_round, -jnp.inf), axis=0)
-        state = _State(
-            state.proposal,
-            earlier,
-            _filled(state.x, x, i),
-            _filled(state.log_density, density, i),
-            _filled(proposed, new, i),
-        )
-        log_weight = state.log_density - state.log_proposed
-        return state._replace(proposal=_adapted(state.proposal, state.x, log_weight)), None
+        keys = jax.random.split(own, n_posterior)
+        x = jax.vmap(partial(StudentTMixture.sample, n=n_batch))(state.proposal, keys)
+        found = log_density(jnp.swapaxes(x, 0, 1), *arguments).T
+        return _after(state, i, x, _or_nothing(found)), None
 
     first = _State(
         proposal,
@@ -190,6 +169,28 @@ def sample_many(
     )
 
 
+def _after(state: _State, i: Array, x: Array, log_density: Array) -> _State:
+    """Add the points (N, n, D) of round i, and refit the proposals."""
+    earlier = jax.tree.map(lambda a, b: a.at[i].set(b), state.earlier, state.proposal)
+    proposed = jnp.logaddexp(state.log_proposed, _density(state.proposal, state.x))
+    by_round = jax.vmap(lambda mixtures: _density(mixtures, x))(earlier)
+    begun = (jnp.arange(len(by_round)) <= i)[:, None, None]
+    state = _State(
+        state.proposal,
+        earlier,
+        _filled(state.x, x, i),
+        _filled(state.log_density, log_density, i),
+        _filled(proposed, logsumexp(jnp.where(begun, by_round, -jnp.inf), axis=0), i),
+    )
+    log_weight = state.log_density - state.log_proposed
+    return state._replace(proposal=_adapted(state.proposal, state.x, log_weight))
+
+
+def _or_nothing(log_density: Array) -> Array:
+    """Where a density is not finite, it is nothing."""
+    return jnp.where(jnp.isfinite(log_density), log_density, -jnp.inf)
+
+
 def _density(mixtures: StudentTMixture, x: Array) -> Array:
     """Log-densities (N, n) of N mixtures at points (N, n, D)."""
     return jax.vmap(StudentTMixture.log_density)(mixtures, x)
@@ -202,13 +203,7 @@ def _filled(values: Array, new: Array, i: Array) -> Array:
 
 @jax.vmap
 def _adapted(proposal: StudentTMixture, x: Array, log_weight: Array) -> StudentTMixture:
-    """Refit a proposal to weights that are flattened, so that it does not collapse onto a few."""
-    powers = jnp.array(_POWERS)
-    # powers of no weight at all are nothing as well
-    flattened = jnp.where(jnp.isfinite(log_weight), powers[:, None] * log_weight, -jnp.inf)
-    weight = jax.nn.softmax(flattened, axis=1)
-    enough = 1.0 / jnp.sum(weight**2, axis=1) > _FIT_PER_COORDINATE * x.shape[1]
-    first = jnp.where(jnp.any(enough), jnp.argmax(enough), len(_POWERS) - 1)
-    adapted = proposal.adapted(x, flattened[first])
+    """Refit a proposal to flattened weights."""
+    adapted = proposal.adapted(x, flatten_weights(log_weight, _FIT_PER_COORDINATE * x.shape[1]))
     sane = jnp.all(jnp.isfinite(adapted.mean)) & jnp.all(jnp.isfinite(adapted.factor))
     return jax.tree.map(lambda new, old: jnp.where(sane, new, old), adapted, proposal)

@@ -10,13 +10,16 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln, logsumexp
 
-__all__ = ["StudentTMixture"]
+__all__ = ["StudentTMixture", "flatten_weights"]
 
 _SHRINKAGE = 0.02
+#: Degrees of freedom.
 _NU = 5.0
 _DEFENSIVE_WEIGHT, _DEFENSIVE_SCALE = 0.1, 3.0
 #: Steps of expectation maximisation per refit.
 _N_REFITS, _N_FITS = 3, 20
+#: Weights of which a few dominate are flattened by the first of these powers that is enough.
+_POWERS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 
 
 class StudentTMixture(NamedTuple):
@@ -68,13 +71,11 @@ class StudentTMixture(NamedTuple):
         )
 
     @staticmethod
-    def fitted(nu: Array, key: Array, x: Array, size: int) -> StudentTMixture:
+    def fitted(key: Array, x: Array, size: int) -> StudentTMixture:
         """Fit a mixture of ``size`` components to equally weighted points, from random ones.
 
         Parameters
         ----------
-        nu : Array, scalar
-            Degrees of freedom.
         key : Array
             Random key.
         x : Array, shape (n, D)
@@ -87,7 +88,8 @@ class StudentTMixture(NamedTuple):
         covariance = centred.T @ centred / len(x) + 1e-9 * jnp.eye(dimension)
         factor = jnp.broadcast_to(jnp.linalg.cholesky(covariance), (size, dimension, dimension))
         picked = jax.random.choice(key, x, (size,))
-        first = StudentTMixture(jnp.full(size, -jnp.log(size)), picked, 0.7 * factor, nu)
+        weights = jnp.full(size, -jnp.log(size))
+        first = StudentTMixture(weights, picked, 0.7 * factor, jnp.asarray(_NU))
         equal = jnp.zeros(len(x))
         fitted = jax.lax.fori_loop(0, _N_FITS, lambda _, m: m.refitted(x, equal), first)
         return fitted.defended(x, equal)
@@ -185,3 +187,20 @@ class StudentTMixture(NamedTuple):
             factor=self.factor.at[-1].set(wide),
             nu=self.nu,
         )
+
+
+def flatten_weights(log_weight: Array, least: float | Array) -> Array:
+    """Flatten weights of which a few dominate, so that a refit does not collapse onto them.
+
+    Parameters
+    ----------
+    log_weight : Array, shape (n,)
+        Natural logarithms of weights.
+    least : float
+        Effective number (Kish) to reach.
+    """
+    powers = jnp.array(_POWERS)
+    # powers of no weight at all are nothing as well
+    flattened = jnp.where(jnp.isfinite(log_weight), powers[:, None] * log_weight, -jnp.inf)
+    enough = 1.0 / jnp.sum(jax.nn.softmax(flattened, axis=1) ** 2, axis=1) >= least
+    return flattened[jnp.where(jnp.any(enough), jnp.argmax(enough), len(_POWERS) - 1)]

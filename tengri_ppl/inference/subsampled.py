@@ -132,27 +132,15 @@ def run_subsampled_vi(
     run.diagnostics["n_passes"] = 0.0
     start, tilts = _at_mode(run, batches, start_at_mode(flat, key_start), progress)
     static = _Static(model, flat.layout, flat.dimension, options)
-    state = _begin(static, key_train, start, batches[0])
     shares = jnp.asarray(batches.shares)
     picks = np.asarray(jax.random.choice(key_pick, len(batches), (options.n_steps,), p=shares))
-    losses = []
-    for i, pick in enumerate(picks):
-        state, loss = _step(static, state, start, batches[int(pick)], tilts[pick])
-        losses.append(loss)
-        if progress is not None:
-            progress("steps", i + 1, options.n_steps, 0)
-    run.traces["elbo"] = -np.asarray(jnp.stack(losses), dtype=float)
-    run.diagnostics["n_passes"] += options.n_steps / len(batches)
+    state, losses = _trained(static, key_train, start, batches, tilts, picks, progress)
+    run.traces["elbo"] = -losses
     u, log_q = _sample(static, key_draw, state, start, batches[0])
-    x = start.points(u)
-    log_p = -sum(
-        share * np.asarray(_energies(model, flat.layout, x[: options.n_assess], batch), float)
-        for share, batch in zip(batches.shares, batches, strict=True)
-    )
-    run.diagnostics["n_passes"] += options.n_assess
-    run.diagnostics |= assess(
-        log_p, np.asarray(log_q[: options.n_assess], float) - float(start.log_volume)
-    )
+    x, few = start.points(u), slice(options.n_assess)
+    log_p = -_whole_energy(model, flat.layout, x[few], batches)
+    run.diagnostics["n_passes"] += options.n_steps / len(batches) + options.n_assess
+    run.diagnostics |= assess(log_p, np.asarray(log_q[few], float) - float(start.log_volume))
     run.judge()
     result = InferenceResult(
         method="vi",
@@ -217,6 +205,26 @@ def _svi(static: _Static) -> SVI:
     return SVI(model, guide, optax_to_numpyro(optax.adam(rate)), elbo)
 
 
+def _trained(
+    static: _Static,
+    key: Array,
+    start: Start,
+    batches: Batches,
+    tilts: np.ndarray,
+    picks: np.ndarray,
+    progress: Any,
+) -> tuple[Any, np.ndarray]:
+    """Train the guide on batches ``picks``; return the state of SVI and the losses (n_step,)."""
+    state = _begin(static, key, start, batches[0])
+    losses = []
+    for i, pick in enumerate(picks):
+        state, loss = _step(static, state, start, batches[int(pick)], tilts[pick])
+        losses.append(loss)
+        if progress is not None:
+            progress("steps", i + 1, len(picks), 0)
+    return state, np.asarray(jnp.stack(losses), dtype=float)
+
+
 def _prepared(static: _Static, start: Start, batch: tuple[Any, ...]) -> SVI:
     svi = _svi(static)
     svi.init(jax.random.key(0), start, batch, {}, jnp.zeros(static.dimension))
@@ -262,6 +270,14 @@ def _gradient(model: Model, layout: Layout, start: Start, batch: tuple[Any, ...]
 def _energies(model: Model, layout: Layout, x: Array, batch: tuple[Any, ...]) -> Array:
     """Energies of a batch at points (n, D), (n,)."""
     return jax.lax.map(lambda point: flat_potential(model, layout, point, batch, {}), x)
+
+
+def _whole_energy(model: Model, layout: Layout, x: Array, batches: Batches) -> np.ndarray:
+    """Energies of all data at points (n, D), (n,)."""
+    return sum(
+        share * np.asarray(_energies(model, layout, x, batch), float)
+        for share, batch in zip(batches.shares, batches, strict=True)
+    )
 
 
 def whole_gradient(flat: FlatTarget, batches: Batches, start: Start) -> np.ndarray:

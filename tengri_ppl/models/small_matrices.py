@@ -22,7 +22,7 @@ def cholesky(matrix: Array) -> Array:
             column = column - earlier * earlier[..., j : j + 1]
         column = column / jnp.sqrt(column[..., j : j + 1])
         columns.append(jnp.where(jnp.arange(dimension) >= j, column, 0.0))
-    return jnp.stack(columns, axis=-1)
+    return jnp.stack(columns, axis=-1) if columns else matrix
 
 
 def solve_lower(factor: Array, b: Array) -> Array:
@@ -31,7 +31,7 @@ def solve_lower(factor: Array, b: Array) -> Array:
     for i in range(b.shape[-1]):
         rest = sum((factor[..., i, j] * x[j] for j in range(i)), start=jnp.zeros(()))
         x.append((b[..., i] - rest) / factor[..., i, i])
-    return jnp.stack(x, axis=-1)
+    return jnp.stack(x, axis=-1) if x else b
 
 
 def solve_upper(factor: Array, b: Array) -> Array:

@@ -83,7 +83,7 @@ class InterimSample:
         import h5py
 
         file = h5py.File(path, "w")
-        file[_IDS] = [json.dumps(label) for label in np.asarray(ids).tolist()]
+        file[_IDS] = [json.dumps(_plain(label)) for label in ids]
         for name, size in sizes.items():
             file.create_dataset(f"{_VALUES}/{name}", size, np.float32)
         for name in _COLUMNS:
@@ -160,3 +160,8 @@ class InterimSample:
         half, other = n - n // 2, self.n_draws // 2
         chosen = np.r_[:half, other : other + n // 2] if n < self.n_draws else slice(None)
         return {name: np.swapaxes(self.values[name][:, chosen], 0, 1) for name in names}
+
+
+def _plain(label: Any) -> Any:
+    """Return a scalar of NumPy as one of Python, which a file can hold."""
+    return label.item() if isinstance(label, np.generic) else label

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,8 +35,7 @@ from tengri_ppl.models.population import (
 from tengri_ppl.models.relations import Shared
 from tengri_ppl.models.reweighting import check_reweightable
 from tengri_ppl.models.sed import SEDModel
-from tengri_ppl.observation.noise import GaussianNoise, validate_fluxes
-from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
@@ -45,16 +43,14 @@ from tengri_ppl.results.predictive import PopulationCheck
 from tengri_ppl.workflows.decentring import decentred_start
 from tengri_ppl.workflows.fitter import Fitter
 from tengri_ppl.workflows.galaxies import ChunkOptions, sample_galaxies
+from tengri_ppl.workflows.galaxy_data import check_columns, read_galaxies
 from tengri_ppl.workflows.infer import infer
 from tengri_ppl.workflows.many_galaxies import fit_in_batches
 from tengri_ppl.workflows.population_predictive import check_population
-from tengri_ppl.workflows.two_step import fit_in_two_steps
+from tengri_ppl.workflows.two_step import as_interim, fit_in_two_steps
 
 __all__ = ["PopulationFitter"]
 
-#: Entries of a galaxy that are no columns.
-_PHOTOMETRY = ("flux_obs", "noise", "mask", "id")
-_SPECTROSCOPY = ("spec_obs", "spec_noise", "wave_spec")
 #: Tables of all galaxies may take so much memory; of more galaxies they are interpolated.
 _TABLES_BYTES = 5e8
 _FIELD = ("sfh_field_psd_sigma", "sfh_field_psd_tau_myr")
@@ -103,25 +99,18 @@ class PopulationFitter:
             model = model(Uniform(*psd_sigma_prior), Uniform(*psd_tau_prior))
         self.model = model
         self.population = population or Population(*map(Shared, _FIELD))
-        self.ids = _labels(galaxies)
-        n = len(galaxies) if n_pad is None else n_pad
-        if n < len(galaxies):
-            raise ParameterError(f"n_pad={n_pad} is less than the {len(galaxies)} galaxies")
-        columns = _columns(galaxies, self.ids)
-        check_names(model.spec, self.population.relations, set(columns))
-        _check_columns(model, columns, self.ids)
-        flux, sigma, mask = _photometry(galaxies, self.ids, model)
-        n_filler = n - len(galaxies)
-        self.data = jnp.asarray(_filled(flux, n_filler, 0.0), dtype=float)
-        self.noise = GaussianNoise(
-            sigma=jnp.asarray(_filled(sigma, n_filler, MICROJANSKY_CGS), dtype=float),
-            mask=jnp.asarray(_filled(mask, n_filler, False)),
-        )
-        self.columns = {
-            name: jnp.asarray(_filled(x, n_filler, x[0]), dtype=float)
-            for name, x in columns.items()
-        }
-        self.present = jnp.arange(n) < len(galaxies)
+        read = read_galaxies(galaxies, model)
+        check_names(model.spec, self.population.relations, set(read.columns))
+        check_columns(read, model)
+        self.ids = read.ids
+        n = len(read.ids) if n_pad is None else n_pad
+        if n < len(read.ids):
+            raise ParameterError(f"n_pad={n_pad} is less than the {len(read.ids)} galaxies")
+        padded = read.padded(n - len(read.ids))
+        self.data, self.columns = jnp.asarray(padded.flux, dtype=float), padded.columns
+        sigma = jnp.asarray(padded.sigma, dtype=float)
+        self.noise = GaussianNoise(sigma=sigma, mask=jnp.asarray(padded.mask))
+        self.present = jnp.arange(n) < len(read.ids)
 
     @cached_property
     def located(self) -> SEDModel:
@@ -313,8 +302,8 @@ class PopulationFitter:
         method : str
             Engine for the hyper-parameters.
         batch_size : int, optional
-            With ``method="vi"`` and an :class:`~tengri_ppl.InterimSample`: read so many galaxies at
-            a time, for populations that don't fit into memory. The result has no draws of the
+            With ``method="vi"``: read so many galaxies at a time, for populations of which not
+            even the draws fit into memory. The result has no draws of the
             galaxies, but their means and standard deviations in its ``constant_data``.
         **options
             As for :func:`tengri_ppl.infer`; with a ``batch_size`` those of
@@ -328,18 +317,20 @@ class PopulationFitter:
             If the draws of a galaxy are too few under the population; it names the galaxy.
         """
         check_reweightable(self.population)
+        if batch_size is not None and method != "vi":
+            raise ParameterError(f"batch_size needs method='vi'; it is {method!r}")
         key_fit, key_run = jax.random.split(jax.random.key(42) if key is None else key)
         if posteriors is None:
-            posteriors = self.sample_galaxies(key_fit, n_draws + n_draws % 2)
-        if isinstance(posteriors, InterimSample) and list(posteriors.ids) != list(self.ids):
+            sample = self.sample_galaxies(key_fit, n_draws + n_draws % 2)
+        elif isinstance(posteriors, InterimSample):
+            sample = posteriors
+        else:
+            sample = as_interim(posteriors, self.ids, self.population.names, n_draws, key_fit)
+        if list(sample.ids) != list(self.ids):
             raise DataError("the draws are those of other galaxies, or in another order")
         if batch_size is not None:
-            if method != "vi" or not isinstance(posteriors, InterimSample):
-                raise ParameterError("batch_size needs method='vi' and draws from sample_galaxies")
-            return fit_in_batches(self, key_run, posteriors, batch_size, **options)
-        return fit_in_two_steps(
-            self, key_run, posteriors, n_draws=n_draws, method=method, **options
-        )
+            return fit_in_batches(self, key_run, sample, batch_size, **options)
+        return fit_in_two_steps(self, key_run, sample, n_draws=n_draws, method=method, **options)
 
     def check(
         self, posterior: PopulationPosterior, key: Array | None = None, **options: Any
@@ -393,78 +384,3 @@ def _as_many(posterior: Posterior, n: int) -> Posterior:
 
 def _rerun(fitter: PopulationFitter, **options: Any) -> PopulationPosterior:
     return fitter.run(**options)
-
-
-def _labels(galaxies: Sequence[Mapping[str, Any]]) -> list[Any]:
-    if not len(galaxies):
-        raise DataError("there are no galaxies; a population needs at least one")
-    labels = [galaxy.get("id", i) for i, galaxy in enumerate(galaxies)]
-    doubled = sorted(str(x) for x, n in Counter(labels).items() if n > 1)
-    if doubled:
-        raise DataError(f"ids have to be unique; several galaxies are called {doubled[0]}")
-    return labels
-
-
-def _photometry(
-    galaxies: Sequence[Mapping[str, Any]], ids: Sequence[Any], model: SEDModel
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check fluxes, errors and masks of all galaxies; each (n_galaxy, n_band)."""
-    rows = []
-    for galaxy, label in zip(galaxies, ids, strict=True):
-        for name in _SPECTROSCOPY:
-            if galaxy.get(name) is not None:
-                raise DataError(f"galaxy {label}: {name} is not supported, only photometry is")
-        for name in ("flux_obs", "noise"):
-            if name not in galaxy:
-                raise DataError(f"galaxy {label} has no {name!r}; expected fluxes and their errors")
-        flux, sigma = np.asarray(galaxy["flux_obs"], float), np.asarray(galaxy["noise"], float)
-        mask = np.asarray(galaxy.get("mask", np.ones(np.shape(flux), bool)))
-        if mask.shape == flux.shape and mask.dtype == bool and not mask.any():
-            rows.append((np.zeros(model.n_band), np.full(model.n_band, MICROJANSKY_CGS), mask))
-            continue
-        try:
-            validate_fluxes(flux, sigma, model.n_band, model.bands, mask)
-        except DataError as error:
-            raise DataError(f"galaxy {label}: {error}") from error
-        rows.append((np.where(mask, flux, 0.0), np.where(mask, sigma, MICROJANSKY_CGS), mask))
-    flux, sigma, mask = (np.stack(column) for column in zip(*rows, strict=True))
-    return flux, sigma, mask
-
-
-def _columns(galaxies: Sequence[Mapping[str, Any]], ids: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Collect what is known of the galaxies beside their photometry."""
-    names = dict.fromkeys(name for galaxy in galaxies for name in galaxy)
-    columns = {}
-    for name in names:
-        if name in _PHOTOMETRY or name in _SPECTROSCOPY:
-            continue
-        values = []
-        for galaxy, label in zip(galaxies, ids, strict=True):
-            try:
-                values.append(float(galaxy[name]))
-            except (KeyError, TypeError, ValueError):
-                raise DataError(
-                    f"galaxy {label}: {name} is {galaxy.get(name)!r}; expected a number for every "
-                    "galaxy"
-                ) from None
-        columns[name] = np.array(values)
-    return columns
-
-
-def _check_columns(model: SEDModel, columns: Mapping[str, np.ndarray], ids: Sequence[Any]) -> None:
-    """Refuse values that are not finite, or outside of what the model is made for."""
-    for name, values in columns.items():
-        prior = model.spec.priors.get(name)
-        good = np.isfinite(values)
-        if prior is not None:
-            good &= np.asarray(prior.support(jnp.asarray(values)))
-        if not good.all():
-            i = int(np.argmin(good))
-            wanted = "a finite number" if prior is None else f"a value in the support of {prior}"
-            raise DataError(f"galaxy {ids[i]}: {name} is {values[i]:g}; expected {wanted}")
-
-
-def _filled(values: np.ndarray, n: int, filler: Any) -> np.ndarray:
-    """Append n galaxies."""
-    rows = np.full((n, *values.shape[1:]), filler, dtype=values.dtype)
-    return np.concatenate([values, rows])

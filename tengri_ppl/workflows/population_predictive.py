@@ -90,14 +90,14 @@ def _parameters(
     """Take draws (chain, draw, ...) of what is shared and, if wanted, of the galaxies."""
     spec = fitter.model.spec
     names = shared_names(spec, fitter.population, fitter.model.n_band)
-    draws = _thinned(posterior, names, n_draws)
+    draws = _spread_draws(posterior, names, n_draws)
     if of_galaxies:
         own = [name for name in spec.priors if name not in (*names, *fitter.columns)]
-        draws |= _thinned(posterior, own, n_draws, len(fitter.present))
+        draws |= _spread_draws(posterior, own, n_draws, len(fitter.present))
     return draws
 
 
-def _thinned(
+def _spread_draws(
     posterior: PopulationPosterior,
     names: Iterable[str],
     n_draws: int,

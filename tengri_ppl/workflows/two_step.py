@@ -26,7 +26,7 @@ from tengri_ppl.workflows.infer import infer
 if TYPE_CHECKING:
     from tengri_ppl.workflows.population import PopulationFitter
 
-__all__ = ["MAX_VARIANCE", "MIN_EFFECTIVE", "fit_in_two_steps"]
+__all__ = ["MAX_VARIANCE", "MIN_EFFECTIVE", "as_interim", "fit_in_two_steps"]
 
 #: Fewest effective draws of a galaxy under the population.
 MIN_EFFECTIVE = 10.0
@@ -42,13 +42,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {"mcmc_nuts": {"target_accept_rate": 0.9}}
 def fit_in_two_steps(
     fitter: PopulationFitter,
     key: Array,
-    posteriors: Sequence[Posterior] | InterimSample,
+    sample: InterimSample,
     *,
     n_draws: int,
     method: str = "mcmc_nuts",
     **options: Any,
 ) -> PopulationPosterior:
-    """Infer what galaxies share from posteriors of the galaxies.
+    """Infer what galaxies share from draws of the galaxies.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def fit_in_two_steps(
         The population, one of those that :func:`~.reweighting.check_reweightable` lets pass.
     key : Array
         Random key.
-    posteriors : sequence of Posterior or InterimSample
-        Of the galaxies, under the priors of the SED model.
+    sample : InterimSample
+        Draws of the galaxies under the priors of the SED model.
     n_draws : int
         Draws of each galaxy that its integral is taken over.
     method : str
@@ -71,8 +71,8 @@ def fit_in_two_steps(
         If the draws of a galaxy are too few under the population; it names the galaxy.
     """
     spec, population, ids = fitter.model.spec, fitter.population, fitter.ids
-    key_thin, key_run, key_pick, key_kept = jax.random.split(key, 4)
-    draws = _thinned(posteriors, ids, population.names, n_draws, key_thin)
+    key_run, key_pick, key_kept = jax.random.split(key, 3)
+    draws = sample.first(n_draws, list(sample.values))
     interim = InterimDraws.from_draws(spec, population, fitter.known, draws)
     options = _OPTIONS.get(method, {}) | options
     rule = population.selection
@@ -83,7 +83,8 @@ def fit_in_two_steps(
     )
     found = posterior.inference_data
     shared = {str(name): x.values for name, x in found.posterior.items()}
-    effective = _effective(interim, shared) * _independent(posteriors, n_draws)
+    independent = np.minimum(sample.effective[:] / n_draws, 1.0)
+    effective = _effective(interim, shared) * independent
     _check_effective(effective, None if kept is None else _effective(kept, shared), ids)
     picks, classes = map_draws(partial(_pick, interim), shared, key_pick)
     own = [name for name in spec.priors if name not in fitter.known]
@@ -108,14 +109,23 @@ def _joined(
     return found
 
 
-def _thinned(
-    posteriors: Sequence[Posterior] | InterimSample,
-    ids: Sequence[Any],
-    names: Sequence[str],
-    n: int,
-    key: Array,
-) -> dict[str, np.ndarray]:
-    """Take n draws of every galaxy: name -> (n, n_galaxy, ...).
+def as_interim(
+    posteriors: Sequence[Posterior], ids: Sequence[Any], names: Sequence[str], n: int, key: Array
+) -> InterimSample:
+    """Take n draws of the posterior of every galaxy.
+
+    Parameters
+    ----------
+    posteriors : sequence of Posterior
+        Of the galaxies.
+    ids : sequence
+        Their labels.
+    names : sequence of str
+        Parameters that are needed.
+    n : int
+        Draws of each.
+    key : Array
+        Random key.
 
     Raises
     ------
@@ -124,8 +134,6 @@ def _thinned(
     """
     if len(posteriors) != len(ids):
         raise DataError(f"{len(posteriors)} posteriors for {len(ids)} galaxies; expected as many")
-    if isinstance(posteriors, InterimSample):
-        return posteriors.first(n, list(posteriors.values))
     columns = []
     for posterior, label, own in zip(posteriors, ids, jax.random.split(key, len(ids)), strict=True):
         for name in names:
@@ -136,7 +144,9 @@ def _thinned(
             raise DataError(f"galaxy {label}: {size} draws; expected at least n_draws={n}")
         index = np.asarray(jax.random.permutation(own, size)[:n])
         columns.append({name: x[index] for name, x in posterior.samples.items()})
-    return {name: np.stack([c[name] for c in columns], axis=1) for name in columns[0]}
+    values = {name: np.stack([c[name] for c in columns]) for name in columns[0]}
+    effective = np.array([posterior.convergence().min_ess_bulk for posterior in posteriors])
+    return InterimSample(list(ids), values, effective, np.full(len(ids), np.nan))
 
 
 def _kept_draws(fitter: PopulationFitter, selection: Selection, key: Array, n: int) -> InterimDraws:
@@ -157,14 +167,6 @@ def _kept_draws(fitter: PopulationFitter, selection: Selection, key: Array, n: i
 def _photometry(sed: SEDModel, draws: dict[str, Array]) -> Array:
     """Fluxes of draws (n, n_galaxy), shape (n, n_galaxy, n_band)."""
     return jax.lax.map(sed.predict_photometry, draws, batch_size=_LANES)
-
-
-def _independent(posteriors: Sequence[Posterior] | InterimSample, n_draws: int) -> np.ndarray:
-    """Independent ones of so many draws, as a fraction, for each galaxy."""
-    if isinstance(posteriors, InterimSample):
-        return np.minimum(posteriors.effective[:] / n_draws, 1.0)
-    ess = np.array([posterior.convergence().min_ess_bulk for posterior in posteriors])
-    return np.minimum(ess / n_draws, 1.0)
 
 
 def _effective(interim: InterimDraws, shared: Mapping[str, np.ndarray]) -> np.ndarray:
