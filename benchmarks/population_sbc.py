@@ -58,7 +58,10 @@ POPULATIONS = {
 GALAXIES = {"n_walkers": 64, "n_steps": 100, "n_components": 6, "chunk_size": N_GALAXIES}
 ENGINES: dict[str, dict[str, Any]] = {
     "normal": {"method": "mcmc_nuts", "n_warmup": 200, "n_samples": 250, "num_chains": 2},
-    "mixture": {"method": "importance", "n_walk": 40, "n_batch": 1536, "min_ess": 300.0},
+    "mixture": {
+        "method": "importance",
+        **{"n_walk": 20, "n_batch": 1024, "min_ess": 300.0, "n_samples": 500},
+    },
 }
 #: Draws of each galaxy; where so many are refused for being too few, those after it are used.
 N_DRAWS = (800, 3200)

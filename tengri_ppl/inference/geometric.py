@@ -10,11 +10,13 @@ the mean moves to where the energy averaged over the draws is least, and so on.
 M is factorised by the singular vectors of J, not inverted by conjugate gradients: exact, and the
 faster for up to some hundred data or coordinates. With :math:`w = M^{1/2} y`, y is standard normal,
 and so both methods have a density: that of y times Jacobians. Directions in which J is zero keep
-their prior, and cost nothing.
+their prior, and cost nothing. Of models with a plate around all data and many coordinates J is
+mostly zero, and :mod:`~tengri_ppl.inference.arrow` treats the members of the plate one by one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +30,9 @@ from scipy.stats import qmc  # type: ignore[import-untyped]
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import Approximation, check_positive
 from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.members import draw_by_member, move_mean
 from tengri_ppl.inference.metric import SOLVED, MetricDraws, draw_around, iterate
+from tengri_ppl.inference.plated import plate_structure
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.standard import StandardTarget
 from tengri_ppl.inference.start import Start, start_at_mode
@@ -36,6 +40,9 @@ from tengri_ppl.inference.target import Target
 
 __all__ = ["MAX_UNSOLVED", "GeometricOptions", "run_geovi", "run_mgvi"]
 
+#: Up to so many coordinates all of them are in one matrix.
+_MOST_DENSE = 400
+_N_MODES, _N_PAIRS = 8, 32
 #: Points of the unit cube keep this far from its walls, in 32 bits too.
 _EDGE = 1e-6
 #: Where draws can't be made the posterior is not seen: at most this share of them.
@@ -50,24 +57,25 @@ class GeometricOptions:
     ----------
     n_samples : int
         Draws to return, made around the final mean; mirrored pairs, so an even number.
-    n_pairs : int
+    n_pairs : int, optional
         Mirrored pairs that the energy is averaged over to find the mean, best a power of two.
-        They are the same in all iterations.
+        They are the same in all iterations. 32 by default; 4 where the data are those of the
+        members of a plate.
     max_iterations : int
         Rounds of drawing and moving the mean.
     tolerance : float
         Shift of the mean in any direction [widths of the posterior] at which it has converged.
-    n_modes : int
-        Searches for the mode, where the mean starts.
+    n_modes : int, optional
+        Searches for the mode, where the mean starts: 8 by default; 2 for each member of a plate.
     reweight : bool
         Resample the draws by their importance weights: exact where their k-hat is below 0.7.
     """
 
     n_samples: int = 4000
-    n_pairs: int = 32
+    n_pairs: int | None = None
     max_iterations: int = 40
     tolerance: float = 0.02
-    n_modes: int = 8
+    n_modes: int | None = None
     reweight: bool = False
 
     def __post_init__(self) -> None:
@@ -149,32 +157,35 @@ def _run(
     options = options or GeometricOptions()
     view = StandardTarget(target)
     run = Approximation(method, view, options)
-    key_mode, key_mean, key_draw, key_pick = jax.random.split(key, 4)
-    mean = _first_mean(view, key_mode, start, options)
-    y = _even(key_mean, options.n_pairs, view.dimension)
-    static = (target.model, view.layout, method == "geovi")
-    shifts, energies = [], []
-    for i in range(options.max_iterations):
-        mean, shift, energy, n = iterate(*static, mean, y, *view.arguments)
-        shifts.append(float(shift))
-        energies.append(float(energy))
-        run.count(n)
-        if progress is not None:
-            progress("iterations", i + 1, options.max_iterations, 0)
-        if shifts[-1] < options.tolerance:
-            break
+    structure = plate_structure(view) if view.dimension > _MOST_DENSE else None
+    *keys, key_pick = jax.random.split(key, 4)
+    if structure is None:
+        x, log_q = _with_all(run, keys, start, progress)
     else:
-        run.notes.append(
-            f"the mean still moves by {shifts[-1]:.2g} widths after {options.max_iterations} "
-            "iterations; raise max_iterations or n_pairs"
-        )
-    run.traces |= {"energy": np.array(energies), "shift": np.array(shifts)}
-    run.diagnostics |= {"n_iterations": float(len(shifts)), "last_shift": shifts[-1]}
+        xi = None if start is None else _first_mean(view, keys[0], start, 1)
+        x, log_q = draw_by_member(run, structure, keys, xi, progress)
+    return run.result(x, log_q, key_pick)
+
+
+def _with_all(
+    run: Approximation, keys: Sequence[Array], start: Start | None, progress: Any
+) -> tuple[Array, Array]:
+    """Draw with all coordinates in one matrix; returns points (n, D) and their log q (n,)."""
+    view, options = run.flat, run.options
+    key_mode, key_mean, key_draw = keys
+    mean = _first_mean(view, key_mode, start, options.n_modes or _N_MODES)
+    y = _even(key_mean, options.n_pairs or _N_PAIRS, view.dimension)
+    curved = run.method == "geovi"
+    static = (view.target.model, view.layout, curved)
+
+    def move(mean: Array) -> tuple[Array, Array, Array, Array]:
+        return iterate(*static, mean, y, *view.arguments)
+
+    mean = move_mean(run, move, mean, progress)
     y = _mirrored(key_draw, options.n_samples // 2, view.dimension)
     draws = draw_around(*static, mean, y, *view.arguments)
     run.count(draws.n_evaluations)
-    x, log_q = _solved(run, draws) if method == "geovi" else (draws.x, draws.log_q)
-    return run.result(x, log_q, key_pick)
+    return _solved(run, draws) if curved else (draws.x, draws.log_q)
 
 
 def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:
@@ -198,13 +209,11 @@ def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:
     return draws.x[index], draws.log_q[index] - np.log1p(-n / solved.size)
 
 
-def _first_mean(
-    view: StandardTarget, key: Array, start: Start | None, options: GeometricOptions
-) -> Array:
+def _first_mean(view: StandardTarget, key: Array, start: Start | None, n_modes: int) -> Array:
     """Return the mode in standard coordinates, or the mean of a start."""
     if start is None:
         flat = FlatTarget(Target(view.model, *view.arguments))
-        return start_at_mode(flat, key, options.n_modes).mean
+        return start_at_mode(flat, key, n_modes).mean
     values = FlatTarget(view.target).values(start.mean[None])
     return view.coordinates({name: values[name][0] for name, _ in view.layout})
 

@@ -25,14 +25,18 @@ from tengri_ppl.distributions.standard import (
     to_standard,
 )
 from tengri_ppl.inference.target import Model, Target, _total
-from tengri_ppl.inference.whitening import depending, whitened
+from tengri_ppl.inference.whitening import Likelihood, depending, whitened
 
 __all__ = [
     "StandardTarget",
+    "likelihoods",
     "log_likelihood",
     "standard_values",
     "whitened_prediction",
 ]
+
+#: Coordinates of the points at which a model is evaluated at the same time.
+_COORDINATES = 1_000_000
 
 
 class StandardTarget:
@@ -104,7 +108,7 @@ def _log_density(
         prior = -0.5 * jnp.sum(point**2) - 0.5 * point.size * jnp.log(2.0 * jnp.pi)
         return prior + log_likelihood(model, layout, point, args, kwargs)
 
-    density = jax.vmap(one)(xi)
+    density = jax.lax.map(one, xi, batch_size=_at_once(layout))
     return jnp.where(jnp.isfinite(density), density, -jnp.inf)
 
 
@@ -126,7 +130,15 @@ def _coordinates(
 def _values(
     model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Array]:
-    return jax.vmap(lambda point: standard_values(model, layout, point, args, kwargs))(xi)
+    def one(point: Array) -> dict[str, Array]:
+        return standard_values(model, layout, point, args, kwargs)
+
+    return jax.lax.map(one, xi, batch_size=_at_once(layout))
+
+
+def _at_once(layout: Layout) -> int:
+    """Return the number of points at which a model is evaluated at the same time."""
+    return max(1, _COORDINATES // max(1, length(layout)))
 
 
 @lru_cache(maxsize=64)
@@ -193,17 +205,34 @@ def whitened_prediction(
 
     What does not depend on the point, as the logarithms of known errors, is left out.
     """
+    parts = likelihoods(model, layout, xi, args, kwargs).values()
+    total = sum((jnp.sum(part.log_density) for part in parts), start=jnp.zeros(()))
+    pieces = [jnp.ravel(piece) for part in parts for piece in part.predictions]
+    return total, jnp.concatenate([*pieces, jnp.zeros(0)])
 
-    def both(xi: Array) -> tuple[Array, tuple[Array, ...]]:
-        parts = [
-            whitened(name, site)
+
+def likelihoods(
+    model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Likelihood]:
+    """Return log-likelihoods and whitened predictions of all observed sites at one point (D,).
+
+    What does not depend on the point, as the logarithms of known errors, is left out.
+    """
+
+    def found(xi: Array) -> dict[str, Likelihood]:
+        return {
+            name: whitened(name, site)
             for name, site in _trace(model, layout, xi, args, kwargs).items()
             if site["type"] == "sample" and site["is_observed"]
-        ]
-        total = sum((part.log_density for part in parts), start=jnp.zeros(()))
-        return total, tuple(piece for part in parts for piece in part.predictions)
+        }
 
-    log_density, pieces = both(xi)
-    varying = depending(lambda xi: both(xi)[1], xi)
-    chosen = [jnp.ravel(p) for p, varies in zip(pieces, varying, strict=True) if varies]
-    return log_density, jnp.concatenate([*chosen, jnp.zeros(0)])
+    parts = found(xi)
+    pieces = [(name, piece) for name, part in parts.items() for piece in part.predictions]
+    varying = depending(
+        lambda xi: tuple(piece for part in found(xi).values() for piece in part.predictions), xi
+    )
+    chosen: dict[str, list[Array]] = {name: [] for name in parts}
+    for (name, piece), varies in zip(pieces, varying, strict=True):
+        if varies:
+            chosen[name].append(piece)
+    return {name: part._replace(predictions=tuple(chosen[name])) for name, part in parts.items()}

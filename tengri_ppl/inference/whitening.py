@@ -21,14 +21,14 @@ __all__ = ["Likelihood", "depending", "whitened"]
 
 
 class Likelihood(NamedTuple):
-    """Log-likelihood, and the pieces of the whitened prediction t, of any shapes."""
+    """Log-likelihoods, and the pieces of the whitened prediction t, of any shapes."""
 
     log_density: Array
     predictions: tuple[Array, ...]
 
 
 def whitened(name: str, site: Mapping[str, Any]) -> Likelihood:
-    """Return log-likelihood and whitened prediction of an observed site of a trace.
+    """Return log-likelihoods and whitened prediction of an observed site of a trace.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def whitened(name: str, site: Mapping[str, Any]) -> Likelihood:
         If its distribution has none that is known here.
     """
     scale = 1.0 if site["scale"] is None else site["scale"]
-    log_density = jnp.sum(scale * site["fn"].log_prob(site["value"]))
+    log_density = scale * site["fn"].log_prob(site["value"])
     parts = _prediction(name, site["fn"], jnp.asarray(site["value"]), True)
     root = jnp.sqrt(jnp.asarray(scale, dtype=float))
     return Likelihood(log_density, tuple(root * part for part in parts))

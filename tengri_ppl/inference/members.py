@@ -1,0 +1,219 @@
+"""Geometric variational inference of models with a plate around their data, member by member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tengri_ppl.distributions.layout import length
+from tengri_ppl.inference.approximation import Approximation
+from tengri_ppl.inference.arrow import (
+    Frame,
+    Mean,
+    Normals,
+    PlatedDraws,
+    draw_plated,
+    first_members,
+    frame_at,
+    improve,
+)
+from tengri_ppl.inference.plated import Structure
+
+__all__ = ["draw_by_member", "move_mean"]
+
+_N_PAIRS, _N_MODES = 4, 2
+#: Searches start at the best of so many points.
+_SEARCH_STEPS, _N_FIRST = 15, 64
+_LESS, _MORE = 0.2, 5.0
+
+
+class _Programs:
+    """The compiled steps for a model and its data."""
+
+    def __init__(self, run: Approximation, structure: Structure) -> None:
+        self.run, self.structure = run, structure
+        self.static = run.flat.target.model, structure
+        self.arguments = run.flat.arguments
+
+    def frame(self, mean: Mean) -> Frame:
+        """Linearise at a mean."""
+        frame = frame_at(*self.static, mean, *self.arguments)
+        self.run.count(1 + frame.there.prediction.shape[1] + mean.shared.size)
+        return frame
+
+    def draw(self, frame: Frame, mean: Mean, y: Normals) -> PlatedDraws:
+        """Draw around a mean."""
+        curved = jnp.asarray(self.run.method == "geovi")
+        return draw_plated(*self.static, frame, mean, y, curved, *self.arguments)
+
+    def improve(self, frame: Frame, mean: Mean, draws: PlatedDraws) -> tuple[Mean, Array, Array]:
+        """Move a mean."""
+        return improve(*self.static, frame, mean, draws, *self.arguments)
+
+
+def draw_by_member(
+    run: Approximation,
+    structure: Structure,
+    keys: Sequence[Array],
+    xi: Array | None,
+    progress: Any,
+) -> tuple[Array, Array]:
+    """Run MGVI or geoVI; draw around the mean.
+
+    Parameters
+    ----------
+    run : Approximation
+        What is run, with :class:`~.geometric.GeometricOptions`.
+    structure : Structure
+        The plate.
+    keys : sequence of Array
+        Three random keys: for the search of the modes, for the mean, and for the draws.
+    xi : Array, shape (D,), optional
+        Where the mean starts; else at modes of the members.
+    progress : callable, optional
+        Called after every iteration.
+
+    Returns
+    -------
+    xi : Array, shape (n, D)
+        Draws in standard coordinates.
+    log_q : Array, shape (n,)
+        Logarithms of their densities.
+    """
+    programs, options = _Programs(run, structure), run.options
+    n_pairs = options.n_pairs or _N_PAIRS
+    if xi is None:
+        mean = _search(programs, keys[0], options.n_modes or _N_MODES)
+    else:
+        mean = Mean(*structure.cut(xi))
+    frame = programs.frame(mean)
+    y = _normals(keys[1], n_pairs, mean, frame.there.prediction)
+
+    def move(mean: Mean) -> tuple[Mean, Array, Array, int]:
+        frame = programs.frame(mean)
+        return *programs.improve(frame, mean, programs.draw(frame, mean, y)), 2 * n_pairs
+
+    mean = move_mean(run, move, mean, progress)
+    frame = programs.frame(mean)
+    points, log_q, solved = [], [], []
+    for key in jax.random.split(keys[2], -(-options.n_samples // (2 * n_pairs))):
+        # as many at a time as before, so that nothing is compiled anew
+        draws = programs.draw(frame, mean, _normals(key, n_pairs, mean, frame.there.prediction))
+        points.append(_joined(structure, mean, draws.offset))
+        log_q.append(np.asarray(draws.log_q))
+        solved.append(np.asarray(draws.solved))
+    if run.method == "geovi":
+        run.diagnostics["unsolved_share"] = float(1.0 - np.mean(solved))
+    n = slice(options.n_samples)
+    return jnp.asarray(np.concatenate(points)[n]), jnp.asarray(np.concatenate(log_q)[n])
+
+
+def move_mean(
+    run: Approximation,
+    move: Callable[[Any], tuple[Any, Array, Array, Any]],
+    mean: Any,
+    progress: Any,
+) -> Any:
+    """Move a mean until it stays where it is.
+
+    Parameters
+    ----------
+    run : Approximation
+        What is run, with :class:`~.geometric.GeometricOptions`; takes the traces.
+    move : callable
+        mean -> (mean, shift [widths], mean energy, evaluations).
+    mean : pytree
+        Where to begin.
+    progress : callable, optional
+        Called after every iteration.
+    """
+    options, shifts, energies = run.options, [], []
+    for i in range(options.max_iterations):
+        mean, shift, energy, n = move(mean)
+        shifts.append(float(shift))
+        energies.append(float(energy))
+        run.count(n)
+        if progress is not None:
+            progress("iterations", i + 1, options.max_iterations, 0)
+        if shifts[-1] < options.tolerance:
+            break
+    else:
+        run.notes.append(
+            f"the mean still moves by {shifts[-1]:.2g} widths after {options.max_iterations} "
+            "iterations; raise max_iterations or n_pairs"
+        )
+    run.traces |= {"energy": np.array(energies), "shift": np.array(shifts)}
+    run.diagnostics |= {"n_iterations": float(len(shifts)), "last_shift": shifts[-1]}
+    return mean
+
+
+def _search(programs: _Programs, key: Array, n: int) -> Mean:
+    """Search for the modes of all members at the same time, from n points each.
+
+    What is shared stays at the middle of its prior. Levenberg-Marquardt steps.
+    """
+    structure = programs.structure
+    shared = jnp.zeros(length(structure.shared))
+    found: list[tuple[Array, Array]] = []
+    for start in jax.random.split(key, n):
+        x = first_members(*programs.static, start, _N_FIRST, shared, *programs.arguments)
+        frame = programs.frame(Mean(shared, x))
+        damping = jnp.ones(structure.size)
+        for _ in range(_SEARCH_STEPS):
+            tried = _search_step(frame, x, damping)
+            after = programs.frame(Mean(shared, tried))
+            x, frame, damping = _better(x, frame, tried, after, damping)
+        found.append((x, _energy(frame, x)))
+    best = jnp.argmin(jnp.stack([energy for _, energy in found]), axis=0)
+    return Mean(shared, jnp.stack([x for x, _ in found])[best, jnp.arange(structure.size)])
+
+
+@jax.jit
+def _search_step(frame: Frame, x: Array, damping: Array) -> Array:
+    force, ridge = x - frame.there.slope, (1.0 + damping)[:, None]
+    seen = frame.seen(force)
+    step = frame.unseen(seen / (ridge + frame.singular**2) - seen / ridge) + force / ridge
+    return x - jnp.nan_to_num(step)
+
+
+@jax.jit
+def _better(
+    x: Array, frame: Frame, tried: Array, after: Frame, damping: Array
+) -> tuple[Array, Frame, Array]:
+    """Take the steps of those members whose energy they lower."""
+    better = _energy(after, tried) < _energy(frame, x)
+
+    def chosen(new: Array, old: Array) -> Array:
+        return jnp.where(better.reshape(-1, *(1 for _ in new.shape[1:])), new, old)
+
+    damping = jnp.clip(damping * jnp.where(better, _LESS, _MORE), 1e-4, 1e6)
+    root = after.root
+    kept = jax.tree.map(chosen, after._replace(root=better), frame._replace(root=better))
+    return chosen(tried, x), kept._replace(root=root), damping
+
+
+def _energy(frame: Frame, x: Array) -> Array:
+    energy = 0.5 * jnp.sum(x**2, axis=1) - frame.there.log_likelihood
+    return jnp.where(jnp.isfinite(energy), energy, jnp.inf)
+
+
+def _normals(key: Array, n: int, mean: Mean, prediction: Array) -> Normals:
+    """``n`` pairs of standard normals, and their mirror images."""
+    shapes = mean.shared.shape, mean.local.shape, prediction.shape
+
+    def pairs(own: Array, shape: tuple[int, ...]) -> Array:
+        y = jax.random.normal(own, (n, *shape))
+        return jnp.stack([y, -y], axis=1).reshape(2 * n, *shape)
+
+    return Normals(*(pairs(*each) for each in zip(jax.random.split(key, 3), shapes, strict=True)))
+
+
+def _joined(structure: Structure, mean: Mean, offset: Mean) -> np.ndarray:
+    """Vectors (n, D) of draws."""
+    shared, local = mean.shared + offset.shared, mean.local + offset.local
+    return np.asarray(jax.vmap(structure.join)(shared, local))
