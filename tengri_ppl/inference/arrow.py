@@ -43,7 +43,7 @@ Members = Callable[[Array, Array], tuple[Array, Array]]
 #: Residual at which a draw counts as solved [widths].
 _SOLVED = 0.05
 #: Rounds of steps to get there, each with slopes of its own.
-_N_ROUNDS, _N_STEPS = 4, 5
+_N_ROUNDS, _N_STEPS = 3, 5
 #: Before the last round, members whose residual is above this take the straight draw.
 _HOPELESS = 0.3
 _FIRST_DAMPING, _LESS, _MORE = 0.05, 0.2, 4.0

@@ -23,6 +23,7 @@ from tengri_ppl.inference.arrow import (
     improve,
 )
 from tengri_ppl.inference.plated import Structure
+from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["draw_by_member", "move_mean"]
 
@@ -49,7 +50,11 @@ class _Programs:
     def draw(self, frame: Frame, mean: Mean, y: Normals) -> PlatedDraws:
         """Draw around a mean."""
         curved = jnp.asarray(self.run.method == "geovi")
-        return draw_plated(*self.static, frame, mean, y, curved, *self.arguments)
+
+        def draws(y: Normals) -> PlatedDraws:
+            return draw_plated(*self.static, frame, mean, y, curved, *self.arguments)
+
+        return jax.tree.map(lambda *x: jnp.concatenate(x), *map_in_threads(draws, _halves(y)))
 
     def improve(self, frame: Frame, mean: Mean, draws: PlatedDraws) -> tuple[Mean, Array, Array]:
         """Move a mean."""
@@ -211,6 +216,14 @@ def _normals(key: Array, n: int, mean: Mean, prediction: Array) -> Normals:
         return jnp.stack([y, -y], axis=1).reshape(2 * n, *shape)
 
     return Normals(*(pairs(*each) for each in zip(jax.random.split(key, 3), shapes, strict=True)))
+
+
+def _halves(y: Normals) -> list[Normals]:
+    """Cut draws into two halves of whole pairs; one that can't be cut stays as it is."""
+    n = len(y.data)
+    if n % 4:
+        return [y]
+    return [jax.tree.map(lambda x, i=i: x[i : i + n // 2], y) for i in (0, n // 2)]
 
 
 def _joined(structure: Structure, mean: Mean, offset: Mean) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from tengri_ppl.models.small_matrices import cholesky, solve_lower, solve_upper
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 5])
+@pytest.mark.parametrize("dimension", [0, 1, 2, 5])
 def test_factors_and_solutions_are_those_of_lapack(dimension):
     rng = np.random.default_rng(dimension)
     a = rng.normal(size=(3, 4, dimension, dimension))

@@ -7,6 +7,7 @@ import numpyro.distributions as dist
 import pytest
 
 import tengri_ppl as tg
+from tengri_ppl.inference import geometric
 
 MASS, TAU = "sfh_delayed_log_mass", "sfh_delayed_tau_gyr"
 N = 4
@@ -143,6 +144,24 @@ def test_the_field_is_what_is_shared_by_default(ssp, sdss, galaxies):
         0.1,
         500.0,
     )
+
+
+def test_parameters_that_are_only_shared(sed, galaxies, monkeypatch):
+    """No galaxy depends on hyper-parameters; by NUTS, and by geoVI galaxy by galaxy."""
+    fitter = tg.PopulationFitter(
+        sed, galaxies, population=tg.Population(tg.Shared("dust_tau_diff"))
+    )
+    exact = fitter.run("mcmc_nuts", jax.random.key(4), **NUTS)
+    monkeypatch.setattr(geometric, "_MOST_DENSE", 0)
+    near = fitter.run("geovi", jax.random.key(5), n_samples=400, n_pairs=16)
+    for name in ("dust_tau_diff", MASS):
+        a, b = (p.inference_data.posterior[name] for p in (exact, near))
+        means, widths = (
+            (x.mean(("chain", "draw")).values for x in (a, b)),
+            a.std(("chain", "draw")),
+        )
+        assert np.all(np.abs(np.subtract(*means)) < 0.3 * widths.values), name
+        assert np.all(np.abs(b.std(("chain", "draw")) / widths - 1.0) < 0.2), name
 
 
 @pytest.mark.parametrize(
