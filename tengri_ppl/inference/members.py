@@ -12,16 +12,9 @@ from jax import Array
 
 from tengri_ppl.distributions.layout import length
 from tengri_ppl.inference.approximation import Approximation
-from tengri_ppl.inference.arrow import (
-    Frame,
-    Mean,
-    Normals,
-    PlatedDraws,
-    draw_plated,
-    first_members,
-    frame_at,
-    improve,
-)
+from tengri_ppl.inference.arrow import Frame, Mean, frame_at
+from tengri_ppl.inference.arrow_draws import Normals, PlatedDraws, draw_plated
+from tengri_ppl.inference.arrow_mean import first_members, improve
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.runtime.threads import map_in_threads
 
@@ -40,6 +33,7 @@ class _Programs:
         self.run, self.structure = run, structure
         self.static = run.flat.target.model, structure
         self.arguments = run.flat.arguments
+        self.compiled = False
 
     def frame(self, mean: Mean) -> Frame:
         """Linearise at a mean."""
@@ -54,7 +48,10 @@ class _Programs:
         def draws(y: Normals) -> PlatedDraws:
             return draw_plated(*self.static, frame, mean, y, curved, *self.arguments)
 
-        return jax.tree.map(lambda *x: jnp.concatenate(x), *map_in_threads(draws, _halves(y)))
+        # the first call compiles
+        parts = (map_in_threads if self.compiled else map)(draws, _halves(y))
+        self.compiled = True
+        return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
     def improve(self, frame: Frame, mean: Mean, draws: PlatedDraws) -> tuple[Mean, Array, Array]:
         """Move a mean."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tengri_ppl.models.galaxy_posteriors import galaxy_log_density, galaxy_start
 from tengri_ppl.models.population import Population, own_names
 from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.runtime.files import replacing
+from tengri_ppl.runtime.threads import available_cores, map_in_threads
 
 if TYPE_CHECKING:
     from tengri_ppl.workflows.population import PopulationFitter
@@ -40,7 +41,8 @@ class ChunkOptions:
     Attributes
     ----------
     chunk_size : int
-        Galaxies that are sampled at the same time; memory is proportional to it.
+        Galaxies that one program samples at the same time, at most, and every core runs one;
+        memory is proportional to it.
     n_starts : int
         Searches for the best fit of each.
     n_walkers : int
@@ -61,7 +63,7 @@ class ChunkOptions:
         Engine for galaxies whose weights are not good enough then, one by one.
     """
 
-    chunk_size: int = 64
+    chunk_size: int = 32
     n_starts: int = 4
     n_walkers: int = 128
     n_steps: int | None = None
@@ -74,11 +76,12 @@ class ChunkOptions:
 
 
 class _Drawn(NamedTuple):
-    """What came of a chunk of N galaxies.
+    """What came of a chunk of N galaxies, with their numbers.
 
     ``values`` are name -> (N, n_draw, ...), all others (N,) or have a leading axis of that length.
     """
 
+    galaxies: np.ndarray
     values: dict[str, np.ndarray]
     effective: np.ndarray
     pareto_k: np.ndarray
@@ -126,6 +129,7 @@ def sample_galaxies(
         n_steps=options.n_steps or _STEPS * n_parameters,
         n_batch=options.n_batch or _PROPOSALS * n_parameters,
         max_passes=options.max_passes if n_parameters <= _MOST_PARAMETERS else 0,
+        chunk_size=-(-len(fitter.ids) // -(-len(fitter.ids) // options.chunk_size)),
     )
     fill = partial(_fill, fitter, key, options, progress)
     if path is None:
@@ -150,23 +154,43 @@ def _fill(
     pending = np.arange(n)
     proposals: StudentTMixture | None = None
     for i in range(options.max_passes):
+        draw = partial(_draw, fitter, sample.n_draws, options)
+        own = jax.random.fold_in(key, i)
         left, last = [], []
-        for at in _chunks(len(pending), options.chunk_size):
-            chunk = pending[at]
-            first = proposals and jax.tree.map(lambda x, at=at: x[at], proposals)
-            own = jax.random.fold_in(jax.random.fold_in(key, i), int(chunk[0]))
-            drawn = _draw(fitter, chunk, first, own, sample.n_draws, options)
+        for drawn in _drawn_in_chunks(draw, pending, proposals, own, options.chunk_size):
+            chunk = drawn.galaxies
             good = (drawn.pareto_k < MAX_PARETO_K) & (drawn.effective >= options.min_ess)
-            sample.put(chunk[good], *(_rows(x, good) for x in drawn[:3]))
+            sample.put(chunk[good], *_rows((drawn.values, drawn.effective, drawn.pareto_k), good))
             left.append(chunk[~good])
             last.append(_rows(drawn.proposal, ~good))
             if progress is not None:
-                progress("galaxies", n - len(pending) + int(at[-1]) + 1, n, 0)
+                done = n - len(pending) + int(np.searchsorted(pending, chunk[-1])) + 1
+                progress("galaxies", done, n, 0)
         pending = np.concatenate(left)
         proposals = jax.tree.map(lambda *x: np.concatenate(x), *last)
         if not len(pending):
             return
     _fall_back(fitter, jax.random.fold_in(key, options.max_passes), options, sample, pending)
+
+
+def _drawn_in_chunks(
+    draw: Callable[..., _Drawn],
+    pending: np.ndarray,
+    proposals: StudentTMixture | None,
+    key: Array,
+    size: int,
+) -> Iterator[_Drawn]:
+    """Sample galaxies in chunks, one on every core; the first chunk compiles the programs."""
+
+    def one(at: np.ndarray) -> _Drawn:
+        first = proposals and _rows(proposals, at)
+        return draw(pending[at], first, jax.random.fold_in(key, int(pending[at[0]])))
+
+    n, n_cores = len(pending), available_cores()
+    chunks = np.split(np.arange(n), np.arange(size, n, size))
+    yield one(chunks[0])
+    for i in range(1, len(chunks), n_cores):
+        yield from map_in_threads(one, chunks[i : i + n_cores])
 
 
 def _fall_back(
@@ -188,21 +212,17 @@ def _fall_back(
         sample.put(np.array([galaxy]), values, effective, np.array([np.nan]))
 
 
-def _chunks(n: int, size: int) -> list[np.ndarray]:
-    return np.split(np.arange(n), np.arange(size, n, size))
-
-
 def _rows(tree: Any, chosen: np.ndarray) -> Any:
     return jax.tree.map(lambda x: np.asarray(x)[chosen], tree)
 
 
 def _draw(
     fitter: PopulationFitter,
+    n_draws: int,
+    options: ChunkOptions,
     chunk: np.ndarray,
     first: StudentTMixture | None,
     key: Array,
-    n_draws: int,
-    options: ChunkOptions,
 ) -> _Drawn:
     """Sample a chunk of galaxies once; programs always get as many as fit into one."""
     every = np.resize(chunk, options.chunk_size)
@@ -224,6 +244,7 @@ def _draw(
     x = jnp.take_along_axis(draws.x, jnp.asarray(index)[..., None], axis=1)
     n = len(chunk)
     return _Drawn(
+        chunk,
         {
             name: np.asarray(value)[:n]
             for name, value in galaxy_values(x, problem[0], problem[-1]).items()

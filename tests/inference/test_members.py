@@ -9,7 +9,8 @@ import pytest
 
 import tengri_ppl as tg
 from tengri_ppl.inference import geometric
-from tengri_ppl.inference.arrow import Mean, Normals, draw_plated, frame_at
+from tengri_ppl.inference.arrow import Mean, frame_at
+from tengri_ppl.inference.arrow_draws import Normals, draw_plated
 from tengri_ppl.inference.plated import member_likelihoods, plate_structure
 from tengri_ppl.inference.standard import StandardTarget
 from tengri_ppl.inference.target import Target
