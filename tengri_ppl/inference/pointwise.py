@@ -15,7 +15,7 @@ from numpyro.distributions import Unit
 
 from tengri_ppl.inference.chunked import in_chunks
 from tengri_ppl.inference.target import Model, Target, site_values
-from tengri_ppl.runtime.chunks import CHUNK, map_draws
+from tengri_ppl.runtime.chunks import CHUNK, map_draws, points_at_once
 
 __all__ = [
     "evaluate_data",
@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 Trace = dict[str, Any]
+
+#: Values of all draws from the prior, and the fewest draws.
+_PRIOR_VALUES, _LEAST_PRIOR = 10_000_000, 20
 
 
 def _is_data(site: Mapping[str, Any]) -> bool:
@@ -60,7 +63,7 @@ def _evaluate_chunk(
             "predictive": {n: s["fn"].sample(subkeys[n]) for n, s in sites.items()},
         }
 
-    keys = jax.random.split(key, CHUNK)
+    keys = jax.random.split(key, len(next(iter(latent.values()))))
     return jax.vmap(in_chunks(model, one), (0, 0, None))(latent, keys, (args, kwargs))
 
 
@@ -92,18 +95,27 @@ def evaluate_data(
 def prior_draws(target: Target, key: Array, n: int = CHUNK) -> dict[str, np.ndarray] | None:
     """Draw all latent and deterministic sites from the prior, each (n, ...).
 
-    Returns None where a prior is improper, so that there is nothing to draw from.
+    Of models with very many coordinates there are fewer draws. Returns None where a prior is
+    improper, so that there is nothing to draw from.
     """
+    dimension = sum(int(np.prod(site.shape)) for site in target.sites.values())
+    n = min(n, max(_LEAST_PRIOR, _PRIOR_VALUES // max(1, dimension)))
+    static = target.model, n, points_at_once(dimension)
     try:
-        drawn = _prior_batch(target.model, n, key, target.args, dict(target.kwargs))
+        drawn = _prior_batch(*static, key, target.args, dict(target.kwargs))
     except NotImplementedError:
         return None
     return {name: np.asarray(value) for name, value in drawn.items()}
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _prior_batch(
-    model: Model, n: int, key: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: Model,
+    n: int,
+    at_once: int,
+    key: Array,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> dict[str, Array]:
     def one(key: Array, arguments: Any) -> dict[str, Array]:
         args, kwargs = arguments
@@ -111,8 +123,10 @@ def _prior_batch(
             trace = handlers.trace(model).get_trace(*args, **kwargs)
         return {n: site["value"] for n, site in trace.items() if _is_parameter(site)}
 
-    keys = jax.random.split(key, n)
-    return jax.vmap(in_chunks(model, one), (0, None))(keys, (args, kwargs))
+    keys, draw = jax.random.split(key, n), in_chunks(model, one)
+    if n > at_once:
+        return jax.lax.map(lambda own: draw(own, (args, kwargs)), keys, batch_size=at_once)
+    return jax.vmap(draw, (0, None))(keys, (args, kwargs))
 
 
 def _is_parameter(site: Mapping[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from tengri_ppl.distributions.standard import (
 )
 from tengri_ppl.inference.target import Model, Target, _total
 from tengri_ppl.inference.whitening import Likelihood, depending, whitened
+from tengri_ppl.runtime.chunks import points_at_once
 
 __all__ = [
     "StandardTarget",
@@ -34,9 +35,6 @@ __all__ = [
     "standard_values",
     "whitened_prediction",
 ]
-
-#: Coordinates of the points at which a model is evaluated at the same time.
-_COORDINATES = 1_000_000
 
 
 class StandardTarget:
@@ -108,7 +106,7 @@ def _log_density(
         prior = -0.5 * jnp.sum(point**2) - 0.5 * point.size * jnp.log(2.0 * jnp.pi)
         return prior + log_likelihood(model, layout, point, args, kwargs)
 
-    density = jax.lax.map(one, xi, batch_size=_at_once(layout))
+    density = jax.lax.map(one, xi, batch_size=points_at_once(length(layout)))
     return jnp.where(jnp.isfinite(density), density, -jnp.inf)
 
 
@@ -133,12 +131,7 @@ def _values(
     def one(point: Array) -> dict[str, Array]:
         return standard_values(model, layout, point, args, kwargs)
 
-    return jax.lax.map(one, xi, batch_size=_at_once(layout))
-
-
-def _at_once(layout: Layout) -> int:
-    """Return the number of points at which a model is evaluated at the same time."""
-    return max(1, _COORDINATES // max(1, length(layout)))
+    return jax.lax.map(one, xi, batch_size=points_at_once(length(layout)))
 
 
 @lru_cache(maxsize=64)

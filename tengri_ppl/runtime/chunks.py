@@ -9,10 +9,17 @@ import jax
 import numpy as np
 from jax import Array
 
-__all__ = ["CHUNK", "largest_divisor", "map_draws"]
+__all__ = ["CHUNK", "largest_divisor", "map_draws", "points_at_once"]
 
 #: Draws per evaluation.
 CHUNK = 500
+#: Coordinates of all of them, if there are fewer.
+_COORDINATES = 300_000
+
+
+def points_at_once(dimension: int) -> int:
+    """Return how many points with so many coordinates are evaluated at the same time."""
+    return min(CHUNK, max(1, _COORDINATES // max(1, dimension)))
 
 
 def largest_divisor(n: int, at_most: int | None = None) -> int:
@@ -34,7 +41,8 @@ def map_draws(
     Parameters
     ----------
     function : callable
-        (draws of leading length `CHUNK`, random key) -> pytree of arrays of that leading length.
+        (draws of a leading length, random key) -> pytree of arrays of that leading length, which
+        is the same for all chunks: `CHUNK`, or less where a draw has many coordinates.
     draws : mapping of str to ndarray, shape (chain, draw, ...)
         The draws.
     key : Array
@@ -46,10 +54,11 @@ def map_draws(
     """
     shape = np.shape(next(iter(draws.values())))[:2]
     n = int(np.prod(shape))
-    n_chunk = -(-n // CHUNK)
-    flat = {k: np.resize(v, (n_chunk * CHUNK, *np.shape(v)[2:])) for k, v in draws.items()}
+    size = points_at_once(sum(int(np.prod(np.shape(v)[2:])) for v in draws.values()))
+    n_chunk = -(-n // size)
+    flat = {k: np.resize(v, (n_chunk * size, *np.shape(v)[2:])) for k, v in draws.items()}
     parts = []
     for i, chunk_key in enumerate(jax.random.split(key, n_chunk)):
-        chunk = {k: v[i * CHUNK : (i + 1) * CHUNK] for k, v in flat.items()}
+        chunk = {k: v[i * size : (i + 1) * size] for k, v in flat.items()}
         parts.append(jax.device_get(function(chunk, chunk_key)))
     return jax.tree.map(lambda *x: np.concatenate(x)[:n].reshape(*shape, *x[0].shape[1:]), *parts)
