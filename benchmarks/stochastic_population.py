@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/stochastic_population.py [N ...] [--draws 64] [--iterations 6]
+    python benchmarks/stochastic_population.py [N ...] [--draws 16] [--iterations 5]
 
 Every galaxy has seven parameters and a field of 128 latent normals on its star formation history;
 amplitude and time scale of the field are the same for all. Ten bands have errors of 10 %, redshifts
@@ -86,8 +86,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, default=[10, 1000])
-    parser.add_argument("--draws", type=int, default=64, help="draws of the posterior")
-    parser.add_argument("--iterations", type=int, default=6, help="rounds of drawing and moving")
+    parser.add_argument("--draws", type=int, default=16, help="draws of the posterior")
+    parser.add_argument("--iterations", type=int, default=5, help="rounds of drawing and moving")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:

@@ -19,12 +19,14 @@ from tengri_ppl.inference.arrow import Frame, Linear, Mean, Predict, linearised,
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.inference.target import Model
 
-__all__ = ["Normals", "PlatedDraws", "draw_plated"]
+__all__ = ["Normals", "PlatedDraws", "draw_evaluations", "draw_plated"]
 
 #: Residual at which a draw counts as solved [widths].
 _SOLVED = 0.05
 #: Rounds of steps to get there, each with slopes of its own.
-_N_ROUNDS, _N_STEPS = 3, 5
+_N_ROUNDS, _N_STEPS = 8, 5
+#: Share of the members that is enough to go on to the last rounds.
+_MOST_SOLVED = 0.95
 #: Before the last round, members whose residual is above this take the straight draw.
 _HOPELESS = 0.3
 _FIRST_DAMPING, _LESS, _MORE = 0.05, 0.2, 4.0
@@ -74,6 +76,12 @@ class _Search(NamedTuple):
     bent: Array
 
 
+def draw_evaluations(frame: Frame, curved: bool) -> int:
+    """Count predictions of all members, and derivatives of them, that a draw takes."""
+    linearised = 1 + sum(frame.shared.shape[1:])
+    return 1 + linearised + curved * _N_ROUNDS * (linearised + _N_STEPS)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def draw_plated(
     model: Model,
@@ -117,21 +125,25 @@ def _draw(predict: Predict, frame: Frame, mean: Mean, curved: Array, y: Normals)
     away = ~(_size(equation.residual(first, d, every)) <= jnp.linalg.norm(first, axis=1))
     v = jnp.where((away & curved)[:, None], -frame.gain * equation.prior, first)
 
-    def round_(i: Array, state: _Search) -> _Search:
+    def round_(carry: tuple[Array, _Search]) -> tuple[Array, _Search]:
+        i, state = carry
         hopeless = (i == last - 1) & (i > 0) & (_size(state.residual) > _HOPELESS)
         bent = state.bent & ~hopeless
         d = jnp.where(i == last, y.shared + frame.back(state.v).shared, state.d)
         found = equation.linearised(state.v, d, bent)
         now = _Search(state.v, d, *found, jnp.where(bent, state.damping, 0.0), bent)
         n_steps = jnp.where(i == last, 0, _N_STEPS)
-        return jax.lax.fori_loop(0, n_steps, lambda _, now: _step(equation, now), now)
+        now = jax.lax.fori_loop(0, n_steps, lambda _, now: _step(equation, now), now)
+        # once most are there, the next round is the one that gives the others up
+        return jnp.where(_nearly_solved(equation, now), jnp.maximum(i, last - 2), i) + 1, now
 
     residual, slopes, there = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
         jax.eval_shape(lambda: equation.linearised(v, d, every)),
     )
     start = _Search(v, d, residual, slopes, there, jnp.full(n, _FIRST_DAMPING), every)
-    found = jax.lax.fori_loop(0, last + 1, round_, start)
+    none = jnp.zeros((), int)
+    _, found = jax.lax.while_loop(lambda carry: carry[0] <= last, round_, (none, start))
     back = frame.back(found.v)
     offset = Mean(y.shared + back.shared, y.local + back.local)
     solved = jnp.logical_not(curved) | (found.bent & (_size(found.residual) < _SOLVED))
@@ -175,12 +187,19 @@ class _Equation:
         return self.noise - frame.rest * v - jnp.where(bent[:, None], change, if_straight)
 
 
+def _nearly_solved(equation: _Equation, now: _Search) -> Array:
+    """Tell whether most members are solved, and what is shared is where they say."""
+    lack = equation.y.shared + equation.frame.back(now.v).shared - now.d
+    near = jnp.linalg.norm(equation.frame.root.T @ lack) < 0.5 * _SOLVED
+    return near & (jnp.mean(_size(now.residual) < _SOLVED) > _MOST_SOLVED)
+
+
 def _size(residual: Array) -> Array:
     return jnp.nan_to_num(jnp.linalg.norm(residual, axis=1), nan=jnp.inf)
 
 
 def _step(equation: _Equation, now: _Search) -> _Search:
-    """Levenberg and Marquardt's step of v; that of d is as if the members were linear.
+    """Levenberg and Marquardt's step of v and d; far from their curves members count as straight.
 
     Slopes are corrected by what the step shows of them (Broyden 1965, Math. Comp. 19, 577).
     """
@@ -191,7 +210,10 @@ def _step(equation: _Equation, now: _Search) -> _Search:
     solved = jnp.linalg.solve(normal, jnp.einsum("gab,gac->gbc", slopes.own, right))
     first, across = solved[..., 0], solved[..., 1:]
     lack = equation.y.shared + frame.back(now.v + first).shared - now.d
-    d = jax.scipy.linalg.cho_solve((frame.root, True), jnp.nan_to_num(lack))
+    close = (_size(now.residual) < 1.0)[:, None, None]
+    answer = jnp.where(close, across, frame.shared)
+    matrix = jnp.eye(now.d.size) + jnp.einsum("gbh,gbi->hi", frame.shared, answer)
+    d = jnp.nan_to_num(jnp.linalg.solve(matrix, lack))
     # no further than a width
     d = d / jnp.maximum(1.0, jnp.linalg.norm(frame.root.T @ d))
     move = jnp.nan_to_num(first - across @ d)

@@ -14,10 +14,14 @@ from tengri_ppl.inference.arrow_draws import PlatedDraws
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.inference.target import Model
 
-__all__ = ["first_members", "improve"]
+__all__ = ["IMPROVE_EVALUATIONS", "first_members", "improve"]
 
 #: Lengths of a step that are tried, for what is shared and for every member.
 _LENGTHS = (1.0, 0.5, 0.2, 0.05, 0.0)
+#: Predictions of all members for each draw.
+IMPROVE_EVALUATIONS = len(_LENGTHS) ** 2
+#: What is shared moves no farther at once [widths of the prior].
+_FARTHEST = 0.5
 #: Share of the members that have to have converged; some move on along thin ridges for long.
 _MOST = 0.5
 
@@ -73,7 +77,7 @@ def improve(
         Averaged over the draws.
     """
     predict = predictions(model, structure, args, kwargs)
-    weight = _weights(draws.solved)
+    weight, heard = _weights(draws.solved)
     each = draws.offset, weight
 
     def energies(point: Mean, draw: tuple[Mean, Array]) -> tuple[Array, Array]:
@@ -92,7 +96,7 @@ def improve(
         energy = jnp.sum(own, axis=0) + jnp.sum(common) / structure.size
         return jnp.where(jnp.isfinite(energy), energy, jnp.inf)
 
-    step = _natural_step(mean, draws, weight)
+    step = _natural_step(mean, draws, weight, heard)
     lengths = jnp.array(_LENGTHS)
 
     def moved(a: Array, b: Array) -> Mean:
@@ -104,8 +108,7 @@ def improve(
         return jnp.min(found, axis=0), lengths[jnp.argmin(found, axis=0)]
 
     energy, members = jax.lax.map(least, lengths)
-    # members of which no energy is known don't vote
-    known = jnp.all(jnp.isfinite(energy), axis=0)
+    known = heard & jnp.all(jnp.isfinite(energy), axis=0)
     best = jnp.argmin(jnp.sum(jnp.where(known, energy - energy[-1], 0.0), axis=1))
     a, b = lengths[best], members[best][:, None]
     new = Mean(mean.shared + a * step.shared, mean.local + b * step.local)
@@ -123,25 +126,27 @@ def _shift(frame: Frame, change: Mean) -> Array:
     return jnp.maximum(width, jnp.quantile(far, _MOST))
 
 
-def _weights(solved: Array) -> Array:
-    """Weights (n, G) of mirrored pairs: both have to be solved, or all count if no pair is."""
+def _weights(solved: Array) -> tuple[Array, Array]:
+    """Weights (n, G) of mirrored pairs: both have to be solved, or all count if no pair is.
+
+    In this case what is shared should not hear of the member (G,), whose draws say nothing yet.
+    """
     pair = jnp.repeat(jnp.all(solved.reshape(-1, 2, solved.shape[1]), axis=1), 2, axis=0)
-    weight = jnp.where(jnp.any(pair, axis=0), pair, True).astype(float)
-    return weight / jnp.sum(weight, axis=0)
+    heard = jnp.any(pair, axis=0)
+    weight = jnp.where(heard, pair, True).astype(float)
+    return weight / jnp.sum(weight, axis=0), heard
 
 
-def _natural_step(mean: Mean, draws: PlatedDraws, weight: Array) -> Mean:
+def _natural_step(mean: Mean, draws: PlatedDraws, weight: Array, heard: Array) -> Mean:
     """Newton's step with gradient and metric averaged over the draws.
 
     The metric of a member has the rows of all draws, so that it is solved in their space.
     """
     there, part = draws.there, weight[..., None]
     local = mean.local + draws.offset.local - jnp.nan_to_num(there.slope)
-    gradient = Mean(
-        mean.shared - jnp.sum(part * jnp.nan_to_num(there.shared_slope), axis=(0, 1)),
-        jnp.sum(part * local, axis=0),
-    )
-    rows, columns = (_stacked(weight, x) for x in (there.rows, there.columns))
+    slope = jnp.where(heard[:, None], part * jnp.nan_to_num(there.shared_slope), 0.0)
+    gradient = Mean(mean.shared - jnp.sum(slope, axis=(0, 1)), jnp.sum(part * local, axis=0))
+    rows, columns = _stacked(weight, there.rows), _stacked(weight * heard, there.columns)
     gram = jnp.eye(rows.shape[1]) + jnp.einsum("gbk,gck->gbc", rows, rows)
     image = jnp.einsum("gbk,gk->gb", rows, gradient.local)
     right = jnp.concatenate([image[..., None], columns], axis=-1)
@@ -150,9 +155,10 @@ def _natural_step(mean: Mean, draws: PlatedDraws, weight: Array) -> Mean:
     # what is shared, with the members eliminated
     matrix = jnp.eye(mean.shared.size) + jnp.einsum("gbh,gbi->hi", columns, across)
     force = gradient.shared - jnp.einsum("gbh,gb->h", columns, own)
-    shared = jnp.linalg.solve(matrix, force)
+    shared = jnp.nan_to_num(jnp.linalg.solve(matrix, force))
+    shared = shared / jnp.maximum(1.0, jnp.max(jnp.abs(shared), initial=0.0) / _FARTHEST)
     step = gradient.local - jnp.einsum("gbk,gb->gk", rows, own + across @ shared)
-    return Mean(-jnp.nan_to_num(shared), -jnp.nan_to_num(step))
+    return Mean(-shared, -jnp.nan_to_num(step))
 
 
 def _stacked(weight: Array, x: Array) -> Array:

@@ -13,8 +13,8 @@ from jax import Array
 from tengri_ppl.distributions.layout import length
 from tengri_ppl.inference.approximation import Approximation
 from tengri_ppl.inference.arrow import Frame, Mean, frame_at
-from tengri_ppl.inference.arrow_draws import Normals, PlatedDraws, draw_plated
-from tengri_ppl.inference.arrow_mean import first_members, improve
+from tengri_ppl.inference.arrow_draws import Normals, PlatedDraws, draw_evaluations, draw_plated
+from tengri_ppl.inference.arrow_mean import IMPROVE_EVALUATIONS, first_members, improve
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.runtime.threads import map_in_threads
 
@@ -44,6 +44,8 @@ class _Programs:
     def draw(self, frame: Frame, mean: Mean, y: Normals) -> PlatedDraws:
         """Draw around a mean."""
         curved = jnp.asarray(self.run.method == "geovi")
+
+        self.run.count(len(y.data) * draw_evaluations(frame, self.run.method == "geovi"))
 
         def draws(y: Normals) -> PlatedDraws:
             return draw_plated(*self.static, frame, mean, y, curved, *self.arguments)
@@ -98,7 +100,8 @@ def draw_by_member(
 
     def move(mean: Mean) -> tuple[Mean, Array, Array, int]:
         frame = programs.frame(mean)
-        return *programs.improve(frame, mean, programs.draw(frame, mean, y)), 2 * n_pairs
+        draws = programs.draw(frame, mean, y)
+        return *programs.improve(frame, mean, draws), 2 * n_pairs * IMPROVE_EVALUATIONS
 
     mean = move_mean(run, move, mean, progress)
     frame = programs.frame(mean)
@@ -194,9 +197,9 @@ def _better(
         return jnp.where(better.reshape(-1, *(1 for _ in new.shape[1:])), new, old)
 
     damping = jnp.clip(damping * jnp.where(better, _LESS, _MORE), 1e-4, 1e6)
-    root = after.root
-    kept = jax.tree.map(chosen, after._replace(root=better), frame._replace(root=better))
-    return chosen(tried, x), kept._replace(root=root), damping
+    names = [name for name in Frame._fields if name != "root"]
+    kept = {n: jax.tree.map(chosen, getattr(after, n), getattr(frame, n)) for n in names}
+    return chosen(tried, x), after._replace(**kept), damping
 
 
 def _energy(frame: Frame, x: Array) -> Array:
