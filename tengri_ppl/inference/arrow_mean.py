@@ -145,7 +145,8 @@ def _natural_step(mean: Mean, draws: PlatedDraws, weight: Array, heard: Array) -
     there, part = draws.there, weight[..., None]
     local = mean.local + draws.offset.local - jnp.nan_to_num(there.slope)
     slope = jnp.where(heard[:, None], part * jnp.nan_to_num(there.shared_slope), 0.0)
-    gradient = Mean(mean.shared - jnp.sum(slope, axis=(0, 1)), jnp.sum(part * local, axis=0))
+    common = mean.shared + jnp.mean(draws.offset.shared, axis=0)
+    gradient = Mean(common - jnp.sum(slope, axis=(0, 1)), jnp.sum(part * local, axis=0))
     rows, columns = _stacked(weight, there.rows), _stacked(weight * heard, there.columns)
     gram = jnp.eye(rows.shape[1]) + jnp.einsum("gbk,gck->gbc", rows, rows)
     image = jnp.einsum("gbk,gk->gb", rows, gradient.local)

@@ -23,7 +23,13 @@ __all__ = ["draw_by_member", "move_mean"]
 _N_PAIRS, _N_MODES = 4, 2
 #: Searches start at the best of so many points.
 _SEARCH_STEPS, _N_FIRST = 15, 64
+#: Steps of the members' modes where what is shared has moved; how far it does [widths of the
+#: prior], and how many places are tried.
+_FOLLOW_STEPS = 3
+_FIRST_STEP, _LAST_STEP, _MOST_TRIED = 0.8, 0.15, 30
 _LESS, _MORE = 0.2, 5.0
+#: Data see a direction if they narrow it by this share of the prior's width or so.
+_SEES = 1e-2
 
 
 class _Programs:
@@ -43,8 +49,7 @@ class _Programs:
 
     def draw(self, frame: Frame, mean: Mean, y: Normals) -> PlatedDraws:
         """Draw around a mean."""
-        curved = jnp.asarray(self.run.method == "geovi")
-
+        curved, y = jnp.asarray(self.run.method == "geovi"), _turned(frame, y)
         self.run.count(len(y.data) * draw_evaluations(frame, self.run.method == "geovi"))
 
         def draws(y: Normals) -> PlatedDraws:
@@ -158,24 +163,66 @@ def move_mean(
 
 
 def _search(programs: _Programs, key: Array, n: int) -> Mean:
-    """Search for the modes of all members at the same time, from n points each.
+    """Search for what is shared, by Laplace's approximation of its marginal posterior.
 
-    What is shared stays at the middle of its prior. Levenberg-Marquardt steps.
+    A mode of all coordinates together would be no start: amplitudes of what the members have of
+    their own are far too large there. From the middle of the prior on, every shared coordinate
+    is moved up and down, and the members' modes follow.
     """
-    structure = programs.structure
-    shared = jnp.zeros(length(structure.shared))
+    shared = jnp.zeros(length(programs.structure.shared))
+    x, frame = _modes(programs, key, n, shared)
+    step, n_tried = _FIRST_STEP, 0
+    while shared.size and step > _LAST_STEP and n_tried < _MOST_TRIED:
+        ways = step * jnp.concatenate([jnp.zeros((1, shared.size)), *_both(shared.size)])
+        tried = [(shared + way, *_followed(programs, x, shared + way)) for way in ways]
+        heights = jnp.stack([_log_marginal(s, at, where) for s, at, where in tried])
+        best = int(jnp.argmax(heights))
+        # where nothing is better, the members' modes are at least closer
+        shared, x, frame = tried[best]
+        step, n_tried = step if best else 0.5 * step, n_tried + len(tried)
+    return Mean(shared, x)
+
+
+def _both(n: int) -> tuple[Array, Array]:
+    return jnp.eye(n), -jnp.eye(n)
+
+
+def _log_marginal(shared: Array, x: Array, frame: Frame) -> Array:
+    """Laplace's approximation at the members' modes x, up to a constant."""
+    log_volume = -0.5 * jnp.sum(jnp.log1p(frame.singular**2))
+    height = log_volume - jnp.sum(_energy(frame, x)) - 0.5 * jnp.sum(shared**2)
+    return jnp.nan_to_num(height, nan=-jnp.inf)
+
+
+def _modes(programs: _Programs, key: Array, n: int, shared: Array) -> tuple[Array, Frame]:
+    """Search for the modes of all members at the same time, from n points each."""
     found: list[tuple[Array, Array]] = []
     for start in jax.random.split(key, n):
         x = first_members(*programs.static, start, _N_FIRST, shared, *programs.arguments)
         frame = programs.frame(Mean(shared, x))
-        damping = jnp.ones(structure.size)
-        for _ in range(_SEARCH_STEPS):
-            tried = _search_step(frame, x, damping)
-            after = programs.frame(Mean(shared, tried))
-            x, frame, damping = _better(x, frame, tried, after, damping)
+        x, frame = _descended(programs, shared, x, frame, _SEARCH_STEPS)
         found.append((x, _energy(frame, x)))
     best = jnp.argmin(jnp.stack([energy for _, energy in found]), axis=0)
-    return Mean(shared, jnp.stack([x for x, _ in found])[best, jnp.arange(structure.size)])
+    members = jnp.arange(programs.structure.size)
+    x = jnp.stack([x for x, _ in found])[best, members]
+    return x, programs.frame(Mean(shared, x))
+
+
+def _followed(programs: _Programs, x: Array, shared: Array) -> tuple[Array, Frame]:
+    """Let the members' modes follow what is shared."""
+    return _descended(programs, shared, x, programs.frame(Mean(shared, x)), _FOLLOW_STEPS)
+
+
+def _descended(
+    programs: _Programs, shared: Array, x: Array, frame: Frame, n_steps: int
+) -> tuple[Array, Frame]:
+    """Take Levenberg-Marquardt steps of all members."""
+    damping = jnp.ones(programs.structure.size)
+    for _ in range(n_steps):
+        tried = _search_step(frame, x, damping)
+        after = programs.frame(Mean(shared, tried))
+        x, frame, damping = _better(x, frame, tried, after, damping)
+    return x, frame
 
 
 @jax.jit
@@ -208,14 +255,43 @@ def _energy(frame: Frame, x: Array) -> Array:
 
 
 def _normals(key: Array, n: int, mean: Mean, prediction: Array) -> Normals:
-    """``n`` pairs of standard normals, and their mirror images."""
-    shapes = mean.shared.shape, mean.local.shape, prediction.shape
+    """``n`` pairs of standard normals, and their mirror images.
 
-    def pairs(own: Array, shape: tuple[int, ...]) -> Array:
-        y = jax.random.normal(own, (n, *shape))
-        return jnp.stack([y, -y], axis=1).reshape(2 * n, *shape)
+    Those of the data have directions at right angles, so that few have nearly the covariance of
+    many: by chance alone they would move the means of the members.
+    """
+    key_shared, key_local, *keys = jax.random.split(key, 4)
+    n_member, n_data = prediction.shape
+    shapes = -(-n // max(1, n_data)), n_member, n_data, n_data
+    directions = jnp.linalg.qr(jax.random.normal(keys[0], shapes))[0]
+    directions = jnp.moveaxis(directions, 3, 1).reshape(-1, n_member, n_data)[:n]
+    lengths = jnp.linalg.norm(jax.random.normal(keys[1], (n, n_member, n_data)), axis=2)
+    each = (
+        jax.random.normal(key_shared, (n, *mean.shared.shape)),
+        jax.random.normal(key_local, (n, *mean.local.shape)),
+        directions * lengths[..., None],
+    )
+    return Normals(*(jnp.stack([y, -y], axis=1).reshape(2 * n, *y.shape[1:]) for y in each))
 
-    return Normals(*(pairs(*each) for each in zip(jax.random.split(key, 3), shapes, strict=True)))
+
+@jax.jit
+def _turned(frame: Frame, y: Normals) -> Normals:
+    """Turn normals so that those of the data say where draws are, in the directions data see.
+
+    There draws of a linear model are at H^-1 (gain n + H^-1 p) with the normals n of the data and p
+    of the prior.
+    """
+    scale = jnp.hypot(1.0, frame.singular)
+    sees = frame.singular > _SEES
+
+    def one(local: Array, data: Array) -> tuple[Array, Array]:
+        seen = frame.seen(local)
+        prior = jnp.where(sees, data / scale - frame.gain * seen, seen)
+        noise = jnp.where(sees, frame.gain * data + seen / scale, data)
+        turned = local + frame.unseen(prior - seen)
+        return turned, jnp.einsum("gba,gb->ga", frame.whiten, scale * noise)
+
+    return Normals(y.shared, *jax.vmap(one)(y.local, y.data))
 
 
 def _halves(y: Normals) -> list[Normals]:

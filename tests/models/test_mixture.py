@@ -137,6 +137,6 @@ def test_names_and_classes_are_checked(names, classes, message):
 def test_there_is_one_mixture_in_a_population(delayed_spec, ssp, sdss, mixture):
     sed = tg.SEDModel(delayed_spec, ssp, sdss)
     again = tg.MixturePopulation(("sfh_delayed_log_mass",), ("light", "heavy"))
-    galaxy = {"flux_obs": np.ones(5), "noise": np.ones(5)}
+    galaxy = {"flux_obs": np.full(5, 1e-28), "noise": np.full(5, 1e-29)}
     with pytest.raises(tg.ParameterError, match="class_fraction: two relations sample it"):
         tg.PopulationFitter(sed, [galaxy], population=tg.Population(mixture, again))
