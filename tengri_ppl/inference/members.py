@@ -170,7 +170,7 @@ def _search(programs: _Programs, key: Array, n: int) -> Mean:
     is moved up and down, and the members' modes follow.
     """
     shared = jnp.zeros(length(programs.structure.shared))
-    x, frame = _modes(programs, key, n, shared)
+    x, _ = _modes(programs, key, n, shared)
     step, n_tried = _FIRST_STEP, 0
     while shared.size and step > _LAST_STEP and n_tried < _MOST_TRIED:
         ways = step * jnp.concatenate([jnp.zeros((1, shared.size)), *_both(shared.size)])
@@ -178,7 +178,7 @@ def _search(programs: _Programs, key: Array, n: int) -> Mean:
         heights = jnp.stack([_log_marginal(s, at, where) for s, at, where in tried])
         best = int(jnp.argmax(heights))
         # where nothing is better, the members' modes are at least closer
-        shared, x, frame = tried[best]
+        shared, x, _ = tried[best]
         step, n_tried = step if best else 0.5 * step, n_tried + len(tried)
     return Mean(shared, x)
 

@@ -9,8 +9,9 @@ posterior of the hyper-parameters is
     \sum_k \frac{p(\phi_{gk} | \theta)}{\pi(\phi_{gk})}
 
 (Hogg, Myers & Bovy 2010, ApJ 725, 2166). The parameters are few, and the SED model is not
-evaluated any more. The sums are only as good as their effective number of draws,
-:func:`effective_draws`.
+evaluated any more, except for what is the same for all galaxies
+(:mod:`~tengri_ppl.models.shared_likelihood`). The sums are only as good as their effective number
+of draws, :func:`effective_draws`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.models.mixture import GALAXY_CLASS
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.population import Calibration, Population
+from tengri_ppl.models.shared_likelihood import MOST_SHARED, SharedLikelihood
 
 __all__ = [
     "InterimDraws",
@@ -56,6 +58,8 @@ class InterimDraws:
         The parameters that depend on the population.
     log_prior : Array, shape (n_draw, n_galaxy)
         Logarithm of the density of their priors.
+    likelihood : SharedLikelihood, optional
+        What the draws say of parameters that all galaxies have in common.
     """
 
     spec: Parameters
@@ -63,6 +67,7 @@ class InterimDraws:
     columns: Mapping[str, Array]
     values: dict[str, Array]
     log_prior: Array
+    likelihood: SharedLikelihood | None = None
 
     @classmethod
     def from_draws(
@@ -73,8 +78,12 @@ class InterimDraws:
         draws: Mapping[str, ArrayLike],
     ) -> InterimDraws:
         """Select what depends on the population of draws (n_draw, n_galaxy) of all parameters."""
-        values = {name: jnp.asarray(draws[name], dtype=float) for name in population.names}
-        log_prior = sum(spec.priors[name].log_prob(x) for name, x in values.items())
+        common = population.shared_parameters()
+        names = [name for name in population.names if name not in common]
+        values = {name: jnp.asarray(draws[name], dtype=float) for name in names}
+        log_prior = sum(
+            (spec.priors[name].log_prob(x) for name, x in values.items()), start=jnp.zeros((1, 1))
+        )
         return cls(spec, population, columns, values, log_prior)
 
     def selected(self, log_probability: Array) -> InterimDraws:
@@ -115,10 +124,12 @@ class InterimDraws:
             Logarithms. There is one class if the population tells none apart.
         """
         relations = self.population.relations
+        common = {name: shared[name] for name in self.population.shared_parameters()}
+        known = {**self.columns, **self.values, **common}
 
         def members() -> None:
             for relation in relations:
-                relation.sample_galaxies(self.spec, shared, {**self.columns, **self.values})
+                relation.sample_galaxies(self.spec, shared, known)
 
         n_class = max(1, len(self.population.classes))
         values: dict[str, Array] = {GALAXY_CLASS: jnp.arange(n_class)[:, None, None]}
@@ -130,28 +141,41 @@ class InterimDraws:
         log_density: Array = sum(
             (site["fn"].log_prob(site["value"]) for site in sites), start=jnp.zeros((1, 1, 1))
         )
+        if self.likelihood is not None:
+            log_density += self.likelihood(self.spec.priors, common)
         return log_density - self.log_prior
 
 
-def check_reweightable(population: Population) -> None:
+def check_reweightable(population: Population, in_batches: bool = False) -> None:
     """Refuse what can't be learnt from galaxies that were fitted one by one.
+
+    Parameters
+    ----------
+    population : Population
+        What the galaxies share.
+    in_batches : bool
+        Whether galaxies are read in batches.
 
     Raises
     ------
     ParameterError
-        If there are no relations, or if galaxies have a parameter or a calibration in common.
+        If there are no relations, or if galaxies have a calibration in common, or parameters that
+        are too many or in a fit that can't have them.
     """
+    together = "fit them together, for example with run('mcmc_nuts')"
     shared = population.shared_parameters()
-    if shared:
+    if shared and (in_batches or population.selection is not None):
         raise ParameterError(
-            f"{shared[0]} is the same for all galaxies, but galaxies that are fitted one by one "
-            "have one each; fit them together, for example with run('mcmc_nuts')"
+            f"{shared[0]} is the same for all galaxies, which fits in batches and of selected "
+            "samples can't learn; leave out batch_size and the selection"
+        )
+    if len(shared) > MOST_SHARED:
+        raise ParameterError(
+            f"{', '.join(shared)} are the same for all galaxies; of galaxies that are fitted one "
+            f"by one at most {MOST_SHARED} such parameters can be learnt; {together}"
         )
     if population.calibration != Calibration():
-        raise ParameterError(
-            "a calibration changes the data of all galaxies; fit them together, for example with "
-            "run('mcmc_nuts')"
-        )
+        raise ParameterError(f"a calibration changes the data of all galaxies; {together}")
     if not population.relations:
         raise ParameterError("the population has no relations, so there is nothing to learn")
 

@@ -312,11 +312,11 @@ class PopulationFitter:
         Raises
         ------
         ParameterError
-            If the galaxies have a parameter or a calibration in common.
+            If the galaxies have a calibration in common, or more than two parameters.
         DataError
             If the draws of a galaxy are too few under the population; it names the galaxy.
         """
-        check_reweightable(self.population)
+        check_reweightable(self.population, batch_size is not None)
         if batch_size is not None and method != "vi":
             raise ParameterError(f"batch_size needs method='vi'; it is {method!r}")
         key_fit, key_run = jax.random.split(jax.random.key(42) if key is None else key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tengri_ppl.models.population import GALAXY
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.models.selection import Selection
+from tengri_ppl.models.shared_likelihood import SharedLikelihood, tabulate_shared
 from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
@@ -34,6 +36,8 @@ MIN_EFFECTIVE = 10.0
 #: where the hyper-parameters are (Talbot & Golomb 2023, MNRAS 526, 3495).
 MAX_VARIANCE = 1.0
 _N_CHECKED = 100
+#: Galaxies of which likelihoods are tabulated at a time.
+_GALAXIES = 50
 _LANES = 20
 #: A handful of hyper-parameters has a simpler posterior than a galaxy, and its gradients cost more.
 _OPTIONS: dict[str, dict[str, Any]] = {"mcmc_nuts": {"target_accept_rate": 0.9}}
@@ -74,6 +78,9 @@ def fit_in_two_steps(
     key_run, key_pick, key_kept = jax.random.split(key, 3)
     draws = sample.first(n_draws, list(sample.values))
     interim = InterimDraws.from_draws(spec, population, fitter.known, draws)
+    common = population.shared_parameters()
+    if common:
+        interim = replace(interim, likelihood=_shared_likelihood(fitter, draws, common))
     options = _OPTIONS.get(method, {}) | options
     rule = population.selection
     kept = None if rule is None else _kept_draws(fitter, rule, key_kept, n_draws)
@@ -87,12 +94,33 @@ def fit_in_two_steps(
     effective = _effective(interim, shared) * independent
     _check_effective(effective, None if kept is None else _effective(kept, shared), ids)
     picks, classes = map_draws(partial(_pick, interim), shared, key_pick)
-    own = [name for name in spec.priors if name not in fitter.known]
+    own = [name for name in spec.priors if name not in {*fitter.known, *common}]
     picked = {name: draws[name][picks, np.arange(len(ids))] for name in own}
     if population.classes:
         picked[GALAXY_CLASS] = classes
     joined = _joined(found, picked, effective, ids)
     return PopulationPosterior(with_population(joined, spec, population, fitter.known))
+
+
+def _shared_likelihood(
+    fitter: PopulationFitter, draws: Mapping[str, np.ndarray], names: Sequence[str]
+) -> SharedLikelihood:
+    """Tabulate what the galaxies say of what they have in common, some of them at a time."""
+    n = len(fitter.ids)
+    tables = []
+    for begin in range(0, n, _GALAXIES):
+        index = np.resize(np.arange(begin, min(begin + _GALAXIES, n)), min(_GALAXIES, n))
+        sed, noise, data, columns = fitter.galaxies_at(index)
+        missing = [name for name in sed.spec.priors if name not in {*draws, *columns}]
+        if missing:
+            raise DataError(f"there are no draws of {missing[0]!r}; of {', '.join(draws)}")
+        own = {name: jnp.asarray(x[:, index], dtype=float) for name, x in draws.items()}
+        known = {name: columns[name] for name in sed.spec.priors if name in columns}
+        shape = next(iter(own.values())).shape[:2]
+        own |= {name: jnp.broadcast_to(x, shape) for name, x in known.items()}
+        table = tabulate_shared(sed, noise, data, own, names)
+        tables.append(table.log_ratio[..., : len(np.unique(index))])
+    return SharedLikelihood(jnp.concatenate(tables, axis=-1), tuple(names))
 
 
 def _joined(

@@ -95,8 +95,14 @@ def test_effective_draws_are_those_of_kish():
 
 def test_what_all_galaxies_have_in_common_is_refused(population):
     check_reweightable(population)
+    shared = [tg.Shared(name) for name in ("dust_slope", DUST, TAU)]
+    check_reweightable(tg.Population(*shared[:2], *population.relations))
     with pytest.raises(tg.ParameterError, match="dust_slope is the same for all galaxies"):
-        check_reweightable(tg.Population(tg.Shared("dust_slope"), *population.relations))
+        check_reweightable(tg.Population(shared[0], *population.relations), in_batches=True)
+    with pytest.raises(
+        tg.ParameterError, match=r"dust_slope, .* are the same for all .* at most 2"
+    ):
+        check_reweightable(tg.Population(*shared))
     calibration = tg.Calibration(floor=dist.HalfNormal(0.1))
     with pytest.raises(tg.ParameterError, match="a calibration changes the data"):
         check_reweightable(tg.Population(*population.relations, calibration=calibration))

@@ -170,6 +170,52 @@ def bare(fitter):
     return [{"flux_obs": flux, "noise": sigma} for flux, sigma in rows]
 
 
+@pytest.fixture(scope="module")
+def sharing(fitter):
+    """Galaxies of other masses and at the same redshifts, with one optical depth for all."""
+    redshifts = np.asarray(fitter.known["redshift"], float)
+    truth = {"redshift": redshifts, MASS: np.linspace(9.5, 10.5, N), DUST: np.full(N, 1.0)}
+    flux = np.asarray(fitter.model.predict_photometry(truth), float)
+    noisy = flux * (1.0 + 0.05 * np.random.default_rng(4).normal(size=flux.shape))
+    rows = zip(fitter.ids, noisy, 0.05 * flux, redshifts, strict=True)
+    galaxies = [{"id": i, "flux_obs": f, "noise": e, "redshift": z} for i, f, e, z in rows]
+    population = tg.Population(tg.Shared(DUST))
+    return tg.PopulationFitter(fitter.model, galaxies, population=population)
+
+
+def test_what_all_galaxies_have_in_common_is_that_by_quadrature(sharing):
+    """Each has a mass of its own, which photometry is linear in."""
+    draws = sharing.sample_galaxies(jax.random.key(6), N_DRAWS, chunk_size=N - 2, **FEW)
+    found = sharing.run_two_step(jax.random.key(4), posteriors=draws, n_draws=N_DRAWS)
+    assert found.shared_samples.keys() == {DUST}
+    assert found.inference_data.posterior[MASS].dims == ("chain", "draw", "galaxy")
+    sed, noise, data, columns = sharing.galaxies_at(np.arange(N))
+    depths, masses = np.linspace(0.005, 1.995, 200), np.linspace(8.5, 11.5, 3001)
+    total = np.zeros(len(depths))
+    for i, depth in enumerate(depths):
+        flux = sed.predict_photometry({**columns, DUST: depth, MASS: np.full(N, 10.0)})
+        scaled = 10.0 ** (masses[:, None, None] - 10.0) * np.asarray(flux, float)
+        chi = (scaled - np.asarray(data, float)) / np.asarray(noise.sigma, float)
+        total[i] = np.sum(np.logaddexp.reduce(-0.5 * np.sum(chi**2, axis=-1), axis=0))
+    weight = np.exp(total - total.max())
+    weight /= weight.sum()
+    mean = np.sum(weight * depths)
+    sd = np.sqrt(np.sum(weight * (depths - mean) ** 2))
+    x, ess = found.shared_samples[DUST], found.effective_sample_size()[DUST]
+    # the sums over draws have noise, too: this is the scatter of the log-likelihood
+    noise_of_sums = np.sqrt(np.sum(1.0 / found.inference_data.constant_data.effective_draws.values))
+    assert abs(x.mean() - mean) < (4.0 / np.sqrt(ess) + noise_of_sums) * sd
+    assert x.std() == pytest.approx(sd, rel=4.0 / np.sqrt(2.0 * ess) + noise_of_sums)
+
+
+def test_what_fits_in_two_steps_cannot_learn_is_refused(sharing, sample):
+    with pytest.raises(tg.ParameterError, match="fits in batches and of selected samples can't"):
+        sharing.run_two_step(posteriors=sample, method="vi", batch_size=2)
+    few = dataclasses.replace(sample, values={DUST: sample.values[DUST]})
+    with pytest.raises(tg.DataError, match=f"there are no draws of '{MASS}'"):
+        sharing.run_two_step(posteriors=few, n_draws=N_DRAWS)
+
+
 def test_a_fit_of_all_galaxies_can_start_from_it(two_step, fitter):
     joint = fitter.run("mcmc_nuts", jax.random.key(4), init_from=two_step, **SHORT)
     assert list(joint.galaxies) == fitter.ids
