@@ -36,7 +36,7 @@ MADE = 16  # galaxies, where there is no catalogue
 SCATTER = dist.LogNormal(-1.4, 0.5)  # a quarter of a dex, and not zero
 CHAINS = {"num_chains": 2, "n_warmup": 150, "n_samples": 200}
 #: Classes that overlap make curved posteriors with long tails, which are nothing for chains.
-PROPOSALS = {"method": "importance", "n_walk": 20, "n_batch": 1024, "min_ess": 300.0}
+PROPOSALS = {"method": "importance", "n_walk": 20, "n_batch": 1024, "min_ess": 500.0}
 X = np.setdiff1d(np.linspace(-80.0, 20.0, 4000), 0.0)
 LOG_S = np.log10(X / np.expm1(X))
 

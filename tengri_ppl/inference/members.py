@@ -170,21 +170,18 @@ def _search(programs: _Programs, key: Array, n: int) -> Mean:
     is moved up and down, and the members' modes follow.
     """
     shared = jnp.zeros(length(programs.structure.shared))
-    x, _ = _modes(programs, key, n, shared)
+    x, one = _modes(programs, key, n, shared), jnp.eye(shared.size)
+    ways = jnp.concatenate([jnp.zeros((1, shared.size)), one, -one])
     step, n_tried = _FIRST_STEP, 0
     while shared.size and step > _LAST_STEP and n_tried < _MOST_TRIED:
-        ways = step * jnp.concatenate([jnp.zeros((1, shared.size)), *_both(shared.size)])
-        tried = [(shared + way, *_followed(programs, x, shared + way)) for way in ways]
+        places = [shared + step * way for way in ways]
+        tried = [(place, *_followed(programs, x, place)) for place in places]
         heights = jnp.stack([_log_marginal(s, at, where) for s, at, where in tried])
         best = int(jnp.argmax(heights))
         # where nothing is better, the members' modes are at least closer
         shared, x, _ = tried[best]
         step, n_tried = step if best else 0.5 * step, n_tried + len(tried)
     return Mean(shared, x)
-
-
-def _both(n: int) -> tuple[Array, Array]:
-    return jnp.eye(n), -jnp.eye(n)
 
 
 def _log_marginal(shared: Array, x: Array, frame: Frame) -> Array:
@@ -194,7 +191,7 @@ def _log_marginal(shared: Array, x: Array, frame: Frame) -> Array:
     return jnp.nan_to_num(height, nan=-jnp.inf)
 
 
-def _modes(programs: _Programs, key: Array, n: int, shared: Array) -> tuple[Array, Frame]:
+def _modes(programs: _Programs, key: Array, n: int, shared: Array) -> Array:
     """Search for the modes of all members at the same time, from n points each."""
     found: list[tuple[Array, Array]] = []
     for start in jax.random.split(key, n):
@@ -203,9 +200,7 @@ def _modes(programs: _Programs, key: Array, n: int, shared: Array) -> tuple[Arra
         x, frame = _descended(programs, shared, x, frame, _SEARCH_STEPS)
         found.append((x, _energy(frame, x)))
     best = jnp.argmin(jnp.stack([energy for _, energy in found]), axis=0)
-    members = jnp.arange(programs.structure.size)
-    x = jnp.stack([x for x, _ in found])[best, members]
-    return x, programs.frame(Mean(shared, x))
+    return jnp.stack([x for x, _ in found])[best, jnp.arange(programs.structure.size)]
 
 
 def _followed(programs: _Programs, x: Array, shared: Array) -> tuple[Array, Frame]:

@@ -9,8 +9,10 @@ import pytest
 
 import tengri_ppl as tg
 from tengri_ppl.inference import geometric
+from tengri_ppl.inference.approximation import Approximation
 from tengri_ppl.inference.arrow import Mean, frame_at
 from tengri_ppl.inference.arrow_draws import Normals, draw_plated
+from tengri_ppl.inference.members import _normals, _Programs, _search, _turned
 from tengri_ppl.inference.plated import member_likelihoods, plate_structure
 from tengri_ppl.inference.standard import StandardTarget
 from tengri_ppl.inference.target import Target
@@ -148,6 +150,48 @@ def test_members_one_by_one_or_all_at_once(monkeypatch, method):
         assert np.all(np.abs(b.std(axis=0) / width - 1.0) < 5.0 / np.sqrt(N_DRAWS)), name
     attrs = parts.inference_data.attrs
     assert attrs["kl_divergence"] < (0.05 if method == "geovi" else 0.2)
+
+
+def amplitude(data):
+    """What the members have of their own has an amplitude that they share."""
+    log_scale = numpyro.sample("log_scale", dist.Normal(0.0, 1.0))
+    with numpyro.plate("member", len(data)):
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+        numpyro.sample("data", dist.Normal(jnp.exp(log_scale) * z, 0.3), obs=data)
+
+
+def test_what_is_shared_starts_at_its_marginal_mode():
+    """Data have the variance s^2 + 0.09; the mode of all coordinates has a larger amplitude."""
+    data = np.sqrt(0.25 + 0.09) * np.random.default_rng(2).normal(size=100)
+    view = StandardTarget(Target(amplitude, (jnp.asarray(data, dtype=float),)))
+    run = Approximation("geovi", view, geometric.GeometricOptions())
+    mean = _search(_Programs(run, plate_structure(view)), jax.random.key(0), 2)
+    grid = np.linspace(-3.0, 3.0, 6001)
+    scale = np.exp(grid)
+    size = np.sum(data**2)
+    # given the scale each member is at its best z = s d / (s^2 + 0.09)
+    joint = -0.5 * size / (scale**2 + 0.09) - 0.5 * grid**2
+    marginal = joint - 0.5 * len(data) * np.log(scale**2 + 0.09)
+    best = grid[np.argmax(marginal)]
+    assert grid[np.argmax(joint)] > best + 0.5
+    # the last step is 0.2
+    assert mean.shared == pytest.approx(best, abs=0.2)
+    expected = np.exp(mean.shared) * data / (np.exp(2.0 * mean.shared) + 0.09)
+    np.testing.assert_allclose(mean.local[:, 0], expected, atol=0.01)
+
+
+def test_draws_that_are_turned_are_the_same_in_distribution():
+    view, structure = made(0.0)
+    mean = Mean(jnp.zeros(2), jnp.zeros((G, K)))
+    frame = frame_at(members, structure, mean, *view.arguments)
+    y = _turned(frame, _normals(jax.random.key(1), 4000, mean, frame.there.prediction))
+    for x in (y.local, y.data):
+        covariance = np.einsum("nga,ngb->gab", x, x) / len(x)
+        expected = np.broadcast_to(np.eye(x.shape[2]), covariance.shape)
+        # 4000 independent pairs
+        np.testing.assert_allclose(covariance, expected, atol=5.0 * np.sqrt(2.0 / 4000))
+    across = np.einsum("nga,ngb->gab", y.local, y.data) / len(y.data)
+    np.testing.assert_allclose(across, 0.0, atol=5.0 / np.sqrt(4000))
 
 
 def one_datum(data):
