@@ -16,7 +16,11 @@ PUBLISHED = {"7886": 10.71, "4062": 10.93, "4376": 10.93}
 
 
 def _run(*command):
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests"),
+        # else entries have no time of their last use, and processes that need it can't write
+        "JAX_COMPILATION_CACHE_MAX_SIZE": "2000000000",
+    }
     environment = {**cache, **os.environ, "MPLBACKEND": "Agg"}
     environment["TENGRI_PPL_JAX_CACHE_DIR"] = str(ROOT / ".cache" / "jax-tests")
     return subprocess.run(
