@@ -42,8 +42,9 @@ MOST_SHARED = 2
 #: How far tables reach [widths of the prior, in standard normals], and points along each axis: of
 #: the polynomials, and of the grid in one and in two dimensions.
 _REACH, _N_NODES, _N_GRID = 3.0, 13, (401, 31)
-#: Logarithms of ratios below are alike: such draws don't count.
-_LEAST = -60.0
+#: Logarithms of ratios below are alike. So far from those that count that the cubics of these don't
+#: pass through the bend.
+_LEAST = -1e4
 #: Largest errors of the logarithm of a likelihood that are let pass, of 99 of 100 draws: by the
 #: polynomials, and by a sum over every other point of the grid. That of a sum over all points falls
 #: with about the fourth power of it.

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tengri_ppl.errors import DataError
+from tengri_ppl.errors import DataError, ParameterError
 from tengri_ppl.models.mixture import CLASS, GALAXY_CLASS
 from tengri_ppl.models.population import GALAXY
 from tengri_ppl.models.reweighting import InterimDraws, effective_draws, reweighting_model
@@ -106,6 +106,13 @@ def _shared_likelihood(
     fitter: PopulationFitter, draws: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> SharedLikelihood:
     """Tabulate what the galaxies say of what they have in common, some of them at a time."""
+    for name in names:
+        if fitter.model.spec[name].shape():
+            raise ParameterError(
+                f"{name} has the shape {fitter.model.spec[name].shape()}; of galaxies that are "
+                "fitted one by one only numbers can be learnt that all have in common; fit them "
+                "together, for example with run('mcmc_nuts')"
+            )
     n = len(fitter.ids)
     tables = []
     for begin in range(0, n, _GALAXIES):
