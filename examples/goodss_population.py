@@ -34,9 +34,10 @@ RATE_LABEL = "log10 of SFR over mass formed [1/yr]"
 TRUTH = {"sequence": -9.3, "slope": -0.2, "scatter": 0.25, "dust": 1.05, "dust_slope": 0.5}
 MADE = 16  # galaxies, where there is no catalogue
 SCATTER = dist.LogNormal(-1.4, 0.5)  # a quarter of a dex, and not zero
-CHAINS = {"num_chains": 2, "n_warmup": 150, "n_samples": 200}
-#: Classes that overlap make curved posteriors with long tails, which are nothing for chains.
+#: Classes that overlap make curved posteriors with long tails, which are nothing for chains, and
+#: gradients of sums over many draws of many galaxies are expensive.
 PROPOSALS = {"method": "importance", "n_walk": 20, "n_batch": 1024, "min_ess": 500.0}
+PROPOSALS["n_samples"] = 500
 X = np.setdiff1d(np.linspace(-80.0, 20.0, 4000), 0.0)
 LOG_S = np.log10(X / np.expm1(X))
 
@@ -190,7 +191,7 @@ def main():
     fitter = tg.PopulationFitter(sed, galaxies, population=classes())
     posteriors = fitter.fit_galaxies(key=jax.random.key(0))
     options = {"n_draws": arguments.draws, "posteriors": posteriors}
-    mixture = fitter.run_two_step(jax.random.key(1), n_samples=500, **PROPOSALS, **options)
+    mixture = fitter.run_two_step(jax.random.key(1), **PROPOSALS, **options)
     print_shared(mixture)
     plot_classes(mixture, posteriors).savefig(folder / "goodss_classes.png", dpi=150)
 
@@ -199,7 +200,7 @@ def main():
     print(f"{len(forming)} of {len(galaxies)} galaxies form stars")
     fitter = tg.PopulationFitter(sed, [galaxies[i] for i in forming], population=relations())
     options["posteriors"] = [posteriors[i] for i in forming]
-    sequence = fitter.run_two_step(jax.random.key(2), **CHAINS, **options)
+    sequence = fitter.run_two_step(jax.random.key(2), **PROPOSALS, **options)
     print_shared(sequence)
     figure = sequence.plot_relation(SSFR)
     figure.axes[0].set_ylabel(RATE_LABEL)

@@ -15,13 +15,16 @@ MAX_PARETO_K = 0.7
 _FEWEST = 25
 
 
-def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
+def smooth_weights(log_weight: np.ndarray, from_prior: bool = False) -> tuple[np.ndarray, float]:
     """Smooth the largest weights by a generalised Pareto fit.
 
     Parameters
     ----------
     log_weight : ndarray, shape (n,)
         Natural logarithm of the weights, in any normalisation; -inf for points without density.
+    from_prior : bool
+        Whether the proposal is so wide that most weights are next to nothing, so that they can't
+        say what a large one is: the tail is that of the effective draws then, not of all.
 
     Returns
     -------
@@ -35,7 +38,10 @@ def smooth_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
         uniform = np.where(finite if finite.any() else True, 0.0, -np.inf)
         return uniform - np.log(np.sum(np.exp(uniform))), np.inf
     with np.errstate(over="ignore"):  # quantiles of a hopeless tail; the weights are capped
-        smoothed, k = load_arviz().psislw(np.asarray(log_weight[finite], dtype=float))
+        used = np.asarray(log_weight[finite], dtype=float)
+        normalised = used - np.logaddexp.reduce(used)
+        reff = len(used) / effective_draws(normalised) if from_prior else 1.0
+        smoothed, k = load_arviz().psislw(used, reff)
     out = np.full(log_weight.shape, -np.inf)
     out[finite] = smoothed
     return out, float(k)

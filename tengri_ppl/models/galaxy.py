@@ -20,7 +20,7 @@ from tengri_ppl.models.amplitude import (
     sample_decentred,
 )
 from tengri_ppl.models.coordinates import standard_coordinates, standardized
-from tengri_ppl.models.likelihoods import effective_sigma, flux_distribution
+from tengri_ppl.models.likelihoods import flux_distribution, used_sigma
 from tengri_ppl.models.marginal import AmplitudeMarginal, amplitude_range, draw_log_amplitude
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
@@ -107,7 +107,7 @@ def marginal_model(sed: SEDModel, noise: GaussianNoise, data: ArrayLike) -> None
     params = sed.sample(skip=(sed.spec.amplitude,))
     unit = sed.unit_host(params)
     prior = sed.spec[sed.spec.amplitude]
-    fluxes = AmplitudeMarginal(unit.flux, _used_sigma(unit.flux, noise, data), prior)
+    fluxes = AmplitudeMarginal(unit.flux, used_sigma(unit.flux, noise, data), prior)
     numpyro.sample("flux", fluxes, obs=data)
 
 
@@ -153,7 +153,7 @@ def draw_amplitude(
         log10 of the amplitude.
     """
     unit_flux = sed.unit_host(params).flux
-    sigma = _used_sigma(unit_flux, noise, data)
+    sigma = used_sigma(unit_flux, noise, data)
     flux, prior = jnp.asarray(data) / MICROJANSKY_CGS, sed.spec[sed.spec.amplitude]
 
     def one(key: Array, unit_flux: Array) -> Array:
@@ -175,16 +175,10 @@ def sampling_coordinates(
     return out
 
 
-def _used_sigma(unit_flux: Array, noise: GaussianNoise, data: ArrayLike) -> Array:
-    """1-sigma errors [microjansky]; masked bands have no weight."""
-    sigma = effective_sigma(unit_flux, noise, data)
-    return sigma if noise.mask is None else jnp.where(noise.mask, sigma, jnp.inf)
-
-
 def _expected_log_amplitude(
     unit_flux: Array, noise: GaussianNoise, data: ArrayLike
 ) -> tuple[Array, Array]:
     """Best amplitude given the other parameters, and its error."""
-    sigma = _used_sigma(unit_flux, noise, data)
+    sigma = used_sigma(unit_flux, noise, data)
     flux = jnp.asarray(data) / MICROJANSKY_CGS
     return best_log_amplitude(unit_flux, flux, sigma), log_amplitude_error(flux, sigma)

@@ -13,7 +13,7 @@ from numpyro.distributions.transforms import AffineTransform
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 
-__all__ = ["effective_sigma", "flux_distribution"]
+__all__ = ["effective_sigma", "flux_distribution", "used_sigma"]
 
 
 def effective_sigma(flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None) -> Array:
@@ -24,6 +24,12 @@ def effective_sigma(flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | Non
     """
     reference = jnp.asarray(flux) * MICROJANSKY_CGS if data is None else data
     return noise.scale(reference) / MICROJANSKY_CGS
+
+
+def used_sigma(flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None) -> Array:
+    """:func:`effective_sigma`, infinite in masked bands, which then have no weight."""
+    sigma = effective_sigma(flux, noise, data)
+    return sigma if noise.mask is None else jnp.where(noise.mask, sigma, jnp.inf)
 
 
 def flux_distribution(flux: ArrayLike, noise: GaussianNoise, data: ArrayLike | None = None) -> Any:

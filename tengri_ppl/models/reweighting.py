@@ -31,6 +31,7 @@ from tengri_ppl.models.mixture import GALAXY_CLASS
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.population import Calibration, Population
 from tengri_ppl.models.shared_likelihood import MOST_SHARED, SharedLikelihood
+from tengri_ppl.runtime.chunks import largest_divisor
 
 __all__ = [
     "InterimDraws",
@@ -39,6 +40,9 @@ __all__ = [
     "effective_draws",
     "reweighting_model",
 ]
+
+#: Draws of all galaxies whose densities are evaluated at the same time, by each lane of an engine.
+_AT_ONCE = 50_000
 
 
 @jax.tree_util.register_dataclass
@@ -109,6 +113,28 @@ class InterimDraws:
         Array, shape (n_draw, n_galaxy)
         """
         return jax.nn.logsumexp(self.log_weights_by_class(shared), axis=0)
+
+    def log_means(self, shared: Mapping[str, Array]) -> Array:
+        """Logarithms of the means of the weights, (n_galaxy,), in memory that doesn't grow with K.
+
+        Parameters
+        ----------
+        shared : mapping of str to Array
+            The hyper-parameters.
+        """
+        log_prior = self.log_prior
+        if self.likelihood is not None:
+            log_prior = log_prior - self.likelihood(self.spec.priors, shared)
+        n, n_galaxy = log_prior.shape
+        size = largest_divisor(n, max(1, _AT_ONCE // n_galaxy))
+
+        def part(each: tuple[dict[str, Array], Array]) -> Array:
+            values, log_prior = each
+            some = replace(self, values=values, log_prior=log_prior, likelihood=None)
+            return jax.nn.logsumexp(some.log_weights(shared), axis=0)
+
+        parts = jax.tree.map(lambda x: x.reshape(-1, size, n_galaxy), (self.values, log_prior))
+        return jax.nn.logsumexp(jax.lax.map(part, parts), axis=0) - jnp.log(n)
 
     def log_weights_by_class(self, shared: Mapping[str, Array]) -> Array:
         """Return the parts that the classes of galaxies have in the weights.
@@ -192,9 +218,9 @@ def reweighting_model(interim: InterimDraws, kept: InterimDraws | None = None) -
         as many for each galaxy, if the galaxies are a selected sample.
     """
     shared = _sampled(interim)
-    numpyro.factor("galaxies", jnp.sum(_log_mean(interim.log_weights(shared))))
+    numpyro.factor("galaxies", jnp.sum(interim.log_means(shared)))
     if kept is not None:
-        numpyro.factor("selection", -jnp.sum(_log_mean(kept.log_weights(shared))))
+        numpyro.factor("selection", -jnp.sum(kept.log_means(shared)))
 
 
 def batch_reweighting_model(interim: InterimDraws, share: Array, present: Array) -> None:

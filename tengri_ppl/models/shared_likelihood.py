@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.special import ndtr, ndtri
 
 from tengri_ppl.distributions.standard import from_standard, to_standard
 from tengri_ppl.errors import DataError
@@ -39,9 +40,10 @@ __all__ = ["MOST_SHARED", "SharedLikelihood", "tabulate_shared"]
 
 #: Tables of more dimensions are too large.
 MOST_SHARED = 2
-#: How far tables reach [widths of the prior, in standard normals], and points along each axis: of
-#: the polynomials, and of the grid in one and in two dimensions.
-_REACH, _N_NODES, _N_GRID = 3.0, 13, (401, 31)
+#: How far tables of unbounded parameters reach [widths of the prior, in standard normals].
+_REACH = 3.0
+#: Points along each axis: of the polynomials, and of the grid in one and in two dimensions.
+_N_NODES, _N_GRID = 11, (401, 33)
 #: Logarithms of ratios below are alike. So far from those that count that the cubics of these don't
 #: pass through the bend.
 _LEAST = -1e4
@@ -80,9 +82,40 @@ class SharedLikelihood:
         """
         table = self.log_ratio
         for name in self.names:
-            z = to_standard(priors[name], shared[name])
-            table = _interpolated(table, (z + _REACH) / (2.0 * _REACH) * (len(table) - 1))
+            place = 0.5 * (_Axis(name, priors[name]).place(shared[name]) + 1.0)
+            table = _interpolated(table, place * (len(table) - 1))
         return table
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A parameter between the ends of a table, -1 and 1.
+
+    Parameters with limits are in proportion to their cumulative probability, so that a flat prior
+    has the parameter itself as coordinate, all others to the standard normal that gives them.
+    """
+
+    name: str
+    prior: Any
+
+    @property
+    def bounded(self) -> bool:
+        limits = (getattr(self.prior.support, k, None) for k in ("lower_bound", "upper_bound"))
+        return all(limit is not None for limit in limits)
+
+    def place(self, value: Array) -> Array:
+        z = to_standard(self.prior, value)
+        return 2.0 * ndtr(z) - 1.0 if self.bounded else z / _REACH
+
+    def value(self, place: Array) -> Array:
+        z = ndtri(0.5 * (place + 1.0)) if self.bounded else _REACH * place
+        return from_standard(self.name, self.prior, z)
+
+    def weights(self, grid: np.ndarray) -> np.ndarray:
+        """Shares of the prior at the points of a grid from end to end, by the trapezoidal rule."""
+        weight = np.ones(len(grid)) if self.bounded else np.exp(-0.5 * (_REACH * grid) ** 2)
+        weight[[0, -1]] *= 0.5
+        return weight / weight.sum()
 
 
 def _interpolated(table: Array, position: Array) -> Array:
@@ -149,34 +182,32 @@ def _tabulated(
     n_grid: int,
 ) -> tuple[Array, Array, Array]:
     """Return the table, and errors of polynomials and sums, (n_draw, n_galaxy) each."""
-    nodes = _REACH * np.cos(np.pi * (np.arange(_N_NODES) + 0.5) / _N_NODES)
-    grid = np.linspace(-_REACH, _REACH, n_grid)
+    nodes, grid = np.cos(np.pi * (np.arange(_N_NODES) + 0.5) / _N_NODES), np.linspace(-1, 1, n_grid)
     mesh = np.stack(np.meshgrid(*(nodes for _ in names), indexing="ij"), -1).reshape(-1, len(names))
-    weight = np.exp(-0.5 * grid**2)
+    axes = [_Axis(name, sed.spec[name]) for name in names]
     to_grid = jnp.asarray(_polynomials(nodes, jnp.asarray(grid)))
 
     def log_flux(draw: dict[str, Array]) -> Array:
         """Logarithms of the fluxes (n_galaxy, n_band) of a draw [microjansky]."""
         return jnp.log(jnp.maximum(sed.predict_photometry(draw) / MICROJANSKY_CGS, _FAINTEST))
 
-    def shared(z: Array) -> dict[str, Array]:
-        values = zip(names, z, strict=True)
-        return {name: from_standard(name, sed.spec[name], x) for name, x in values}
+    def shared(place: Array) -> dict[str, Array]:
+        return {axis.name: axis.value(x) for axis, x in zip(axes, place, strict=True)}
 
     def log_likelihood(log_flux: Array) -> Array:
         density = flux_distribution(jnp.exp(log_flux), noise, data).log_prob(data)
         return jnp.sum(density, axis=-1)
 
     def one(draw: dict[str, Array]) -> tuple[Array, Array, Array]:
-        own = [to_standard(sed.spec[name], draw[name]) for name in names]
-        at_nodes = jax.lax.map(lambda z: log_flux(draw | shared(z)), jnp.asarray(mesh))
+        own = [axis.place(draw[axis.name]) for axis in axes]
+        at_nodes = jax.lax.map(lambda place: log_flux(draw | shared(place)), jnp.asarray(mesh))
         at_nodes = at_nodes.reshape(*(_N_NODES for _ in names), *at_nodes.shape[1:])
         there, fine = at_nodes, at_nodes
-        for axis, z in enumerate(own):
-            there = jnp.einsum("gn,n...gb->...gb", _polynomials(nodes, z), there)
-            fine = jnp.moveaxis(jnp.tensordot(to_grid, fine, (1, axis)), 0, axis)
+        for i, place in enumerate(own):
+            there = jnp.einsum("gn,n...gb->...gb", _polynomials(nodes, place), there)
+            fine = jnp.moveaxis(jnp.tensordot(to_grid, fine, (1, i)), 0, i)
         found, exact = log_likelihood(fine), log_likelihood(log_flux(draw))
-        mean, coarse = (_log_mean(found, weight, len(names), step) for step in (1, 2))
+        mean, coarse = (_log_mean(found, axes, grid[::step], step) for step in (1, 2))
         ratio = jnp.nan_to_num(found - mean, nan=_LEAST)
         return (
             jnp.maximum(ratio, _LEAST),
@@ -188,13 +219,11 @@ def _tabulated(
     return jnp.moveaxis(table, 0, len(names)), *errors
 
 
-def _log_mean(table: Array, weight: np.ndarray, n_axis: int, step: int) -> Array:
-    """Average over the first axes with weights; every so many points of them."""
-    part = weight[::step] / weight[::step].sum()
-    for _ in range(n_axis):
-        table = jax.nn.logsumexp(
-            table[::step], axis=0, b=part.reshape(-1, *(1,) * (table.ndim - 1))
-        )
+def _log_mean(table: Array, axes: Sequence[_Axis], grid: np.ndarray, step: int) -> Array:
+    """Average over the first axes under the priors; over every so many points of them."""
+    for axis in axes:
+        weight = axis.weights(grid).reshape(-1, *(1,) * (table.ndim - 1))
+        table = jax.nn.logsumexp(table[::step], axis=0, b=weight)
     return table
 
 

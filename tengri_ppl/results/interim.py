@@ -16,6 +16,8 @@ __all__ = ["InterimSample"]
 
 _VALUES, _IDS = "values", "ids"
 _COLUMNS = ("effective", "pareto_k")
+#: Attribute of a file: what the draws are of.
+_PROBLEM = "problem"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class InterimSample:
         Equally weighted draws of the parameters; arrays, or datasets of an HDF5 file. Both halves
         of them are from samples of their own.
     effective : ndarray, shape (n_galaxy,)
-        Effective number of the weighted draws of which these are drawn.
+        Effective number of the weighted draws of which these are drawn; NaN where there are none
+        yet.
     pareto_k : ndarray, shape (n_galaxy,)
         Shape of the tail of their weights, to be below 0.7; NaN where another engine was used.
     """
@@ -44,6 +47,11 @@ class InterimSample:
     def n_draws(self) -> int:
         """Draws of each galaxy."""
         return int(next(iter(self.values.values())).shape[1])
+
+    @property
+    def pending(self) -> np.ndarray:
+        """Numbers of the galaxies that have no draws yet."""
+        return np.flatnonzero(np.isnan(self.effective[:]))
 
     def __len__(self) -> int:
         """Return the number of galaxies."""
@@ -79,7 +87,7 @@ class InterimSample:
         sizes = {name: (n, n_draws, *shape) for name, shape in shapes.items()}
         if path is None:
             values = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
-            return cls(ids, values, np.zeros(n), np.full(n, np.nan))
+            return cls(ids, values, np.full(n, np.nan), np.full(n, np.nan))
         import h5py
 
         file = h5py.File(path, "w")
@@ -88,6 +96,47 @@ class InterimSample:
             file.create_dataset(f"{_VALUES}/{name}", size, np.float32)
         for name in _COLUMNS:
             file.create_dataset(name, (n,), float, fillvalue=np.nan)
+        return cls(ids, dict(file[_VALUES]), *(file[name] for name in _COLUMNS))
+
+    @classmethod
+    def begin(
+        cls,
+        ids: Sequence[Any],
+        shapes: Mapping[str, tuple[int, ...]],
+        n_draws: int,
+        path: Path,
+        problem: str,
+    ) -> InterimSample:
+        """Make an empty one in a file, or go on with a file that was begun.
+
+        Parameters
+        ----------
+        ids, shapes, n_draws
+            As for :meth:`create`.
+        path : Path
+            The file.
+        problem : str
+            What the draws are of: a file that was begun for something else is refused.
+
+        Raises
+        ------
+        DataError
+            If there is a file that this can't go on with.
+        """
+        import h5py
+
+        if not path.exists():
+            sample = cls.create(ids, shapes, n_draws, path)
+            sample._file.attrs[_PROBLEM] = problem
+            return sample
+        advice = f"{path} can't be gone on with; delete it, or choose another file"
+        try:
+            file = h5py.File(path, "r+")
+        except OSError as error:
+            raise DataError(f"{error}: {advice}") from error
+        if file.attrs.get(_PROBLEM) != problem:
+            file.close()
+            raise DataError(f"other galaxies, priors or numbers of draws: {advice}")
         return cls(ids, dict(file[_VALUES]), *(file[name] for name in _COLUMNS))
 
     @classmethod
@@ -137,12 +186,17 @@ class InterimSample:
             draws[index] = values[name]
         self.effective[index] = effective
         self.pareto_k[index] = pareto_k
+        if self._file is not None:
+            self._file.flush()
+
+    @property
+    def _file(self) -> Any:
+        return getattr(next(iter(self.values.values())), "file", None)
 
     def close(self) -> None:
         """Close the file, if there is one."""
-        first = next(iter(self.values.values()))
-        if hasattr(first, "file"):
-            first.file.close()
+        if self._file is not None:
+            self._file.close()
 
     def first(self, n: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read n draws, half of them from each half: name -> (n, n_galaxy, ...).

@@ -2,90 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.inference.many import explore_many, sample_many
 from tengri_ppl.inference.mixture import StudentTMixture
-from tengri_ppl.inference.pareto import MAX_PARETO_K, effective_draws, resample, smooth_weights
-from tengri_ppl.models.galaxy_posteriors import galaxy_log_density, galaxy_start, galaxy_values
+from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.models.population import Population, own_names
 from tengri_ppl.results.interim import InterimSample
-from tengri_ppl.runtime.files import replacing
+from tengri_ppl.runtime.files import check_directory
 from tengri_ppl.runtime.threads import available_cores, map_in_threads
+from tengri_ppl.workflows.galaxy_draws import (
+    ChunkOptions,
+    Drawn,
+    draw_by_proposals,
+    draw_from_prior,
+    rows,
+)
 
 if TYPE_CHECKING:
     from tengri_ppl.workflows.population import PopulationFitter
 
-__all__ = ["ChunkOptions", "sample_galaxies"]
+__all__ = ["sample_galaxies"]
 
-#: With more parameters weights are hopeless, and all galaxies are fitted one by one.
+#: With more parameters there are no proposals for the weights.
 _MOST_PARAMETERS = 20
+#: Draws of the priors: of galaxies with the same predictions, and of those without proposals.
+_PRIOR_DRAWS = 2**17
 #: Steps of walkers and proposals per round, for each parameter.
 _STEPS, _PROPOSALS = 50, 512
-
-
-@dataclass(frozen=True)
-class ChunkOptions:
-    """Options of :func:`sample_galaxies`.
-
-    Attributes
-    ----------
-    chunk_size : int
-        Galaxies that one program samples at the same time, at most, and every core runs one;
-        memory is proportional to it.
-    n_starts : int
-        Searches for the best fit of each.
-    n_walkers : int
-        Walkers of each galaxy, from which its proposal is learnt; an even number.
-    n_steps : int, optional
-        Steps of the walkers; by default 50 for each parameter.
-    n_components : int
-        Components of its proposal.
-    n_batch : int, optional
-        Proposals per round for each galaxy; by default 512 for each parameter.
-    n_rounds : int
-        Rounds of a pass.
-    max_passes : int
-        Passes at most: for galaxies that need more, each goes on with their last proposals.
-    min_ess : float
-        Effective draws that are enough.
-    fallback : str
-        Engine for galaxies whose weights are not good enough then, one by one.
-    """
-
-    chunk_size: int = 32
-    n_starts: int = 4
-    n_walkers: int = 128
-    n_steps: int | None = None
-    n_components: int = 9
-    n_batch: int | None = None
-    n_rounds: int = 3
-    max_passes: int = 3
-    min_ess: float = 200.0
-    fallback: str = "auto"
-
-
-class _Drawn(NamedTuple):
-    """What came of a chunk of N galaxies, with their numbers.
-
-    ``values`` are name -> (N, n_draw, ...), all others (N,) or have a leading axis of that length.
-    """
-
-    galaxies: np.ndarray
-    values: dict[str, np.ndarray]
-    effective: np.ndarray
-    pareto_k: np.ndarray
-    proposal: StudentTMixture
 
 
 def sample_galaxies(
@@ -107,7 +60,9 @@ def sample_galaxies(
     n_draws : int
         Draws of each galaxy, an even number.
     path : str or Path, optional
-        HDF5 file for the draws, in place of memory; it is there as a whole or not at all.
+        HDF5 file for the draws, in place of memory; it is there as a whole or not at all. Until
+        then they are in a file with ".partial" behind its name; after an interruption another call
+        goes on with it.
     options : ChunkOptions, optional
         Defaults are documented there.
     progress : callable, optional
@@ -117,30 +72,57 @@ def sample_galaxies(
     ------
     ParameterError
         If ``n_draws`` is not even.
+    DataError
+        If there are draws of something else in the partial file.
     """
     if n_draws < 2 or n_draws % 2:
         raise ParameterError(f"n_draws={n_draws}: expected an even number, of two halves")
     options = options or ChunkOptions()
     spec = fitter.model.spec
     shapes = {n: tuple(spec[n].shape()) for n in own_names(spec, Population(), fitter.columns)}
-    n_parameters = sum(int(np.prod(shape)) for shape in shapes.values())
-    options = replace(
-        options,
-        n_steps=options.n_steps or _STEPS * n_parameters,
-        n_batch=options.n_batch or _PROPOSALS * n_parameters,
-        max_passes=options.max_passes if n_parameters <= _MOST_PARAMETERS else 0,
-        chunk_size=-(-len(fitter.ids) // -(-len(fitter.ids) // options.chunk_size)),
-    )
+    options = _completed(options, fitter, sum(int(np.prod(shape)) for shape in shapes.values()))
     fill = partial(_fill, fitter, key, options, progress)
     if path is None:
         sample = InterimSample.create(fitter.ids, shapes, n_draws)
         fill(sample)
         return sample
-    with replacing(Path(path).expanduser()) as temporary:
-        sample = InterimSample.create(fitter.ids, shapes, n_draws, temporary)
+    path = Path(path).expanduser()
+    check_directory(path)
+    unfinished = path.with_name(f"{path.name}.partial")
+    sample = InterimSample.begin(fitter.ids, shapes, n_draws, unfinished, _problem(fitter, n_draws))
+    try:
         fill(sample)
+    finally:
         sample.close()
+    unfinished.replace(path)
     return InterimSample.open(path)
+
+
+def _problem(fitter: PopulationFitter, n_draws: int) -> str:
+    """Fingerprint of what is sampled."""
+    spec = fitter.model.spec
+    priors = [(name, type(spec[name]).__name__) for name in spec]
+    known = n_draws, fitter.ids, fitter.model.bands, spec.structure, priors, list(fitter.columns)
+    digest = hashlib.sha256(repr(known).encode())
+    for leaf in jax.tree.leaves((fitter.data, fitter.noise, fitter.columns, spec)):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _completed(options: ChunkOptions, fitter: PopulationFitter, n_parameters: int) -> ChunkOptions:
+    """Choose what depends on the number of parameters and of galaxies."""
+    few = n_parameters <= _MOST_PARAMETERS
+    same = fitter.columns.keys().isdisjoint(fitter.model.spec.priors)
+    n_prior = _PRIOR_DRAWS if same or not few else 0
+    n = len(fitter.ids)
+    return replace(
+        options,
+        n_prior=n_prior if options.n_prior is None else options.n_prior,
+        n_steps=options.n_steps or _STEPS * n_parameters,
+        n_batch=options.n_batch or _PROPOSALS * n_parameters,
+        max_passes=options.max_passes if few else 0,
+        chunk_size=-(-n // -(-n // options.chunk_size)),
+    )
 
 
 def _fill(
@@ -150,40 +132,55 @@ def _fill(
     progress: Any,
     sample: InterimSample,
 ) -> None:
-    n = len(sample)
-    pending = np.arange(n)
-    proposals: StudentTMixture | None = None
+    key_prior, key_passes, key_rest = jax.random.split(key, 3)
+    pending, proposals = sample.pending, None
+    through = partial(_pass, options, progress, sample)
+    if options.n_prior and len(pending):
+        pending, _ = through(partial(draw_from_prior, fitter), key_prior, pending, None)
     for i in range(options.max_passes):
-        draw = partial(_draw, fitter, sample.n_draws, options)
-        own = jax.random.fold_in(key, i)
-        left, last = [], []
-        for drawn in _drawn_in_chunks(draw, pending, proposals, own, options.chunk_size):
-            chunk = drawn.galaxies
-            good = (drawn.pareto_k < MAX_PARETO_K) & (drawn.effective >= options.min_ess)
-            sample.put(chunk[good], *_rows((drawn.values, drawn.effective, drawn.pareto_k), good))
-            left.append(chunk[~good])
-            last.append(_rows(drawn.proposal, ~good))
-            if progress is not None:
-                done = n - len(pending) + int(np.searchsorted(pending, chunk[-1])) + 1
-                progress("galaxies", done, n, 0)
-        pending = np.concatenate(left)
-        proposals = jax.tree.map(lambda *x: np.concatenate(x), *last)
         if not len(pending):
             return
-    _fall_back(fitter, jax.random.fold_in(key, options.max_passes), options, sample, pending)
+        own = jax.random.fold_in(key_passes, i)
+        pending, proposals = through(partial(draw_by_proposals, fitter), own, pending, proposals)
+    _fall_back(fitter, key_rest, options, sample, pending)
+
+
+def _pass(
+    options: ChunkOptions,
+    progress: Any,
+    sample: InterimSample,
+    draw: Callable[..., Drawn],
+    key: Array,
+    pending: np.ndarray,
+    proposals: StudentTMixture | None,
+) -> tuple[np.ndarray, Any]:
+    """Draw for galaxies once; return those whose draws are not good enough, with proposals."""
+    n = len(sample)
+    left, last = [], []
+    draw = partial(draw, sample.n_draws, options)
+    for drawn in _drawn_in_chunks(draw, pending, proposals, key, options.chunk_size):
+        chunk = drawn.galaxies
+        good = (drawn.pareto_k < MAX_PARETO_K) & (drawn.effective >= options.min_ess)
+        sample.put(chunk[good], *rows((drawn.values, drawn.effective, drawn.pareto_k), good))
+        left.append(chunk[~good])
+        last.append(rows(drawn.proposal, ~good))
+        if progress is not None:
+            done = n - len(pending) + int(np.searchsorted(pending, chunk[-1])) + 1
+            progress("galaxies", done, n, 0)
+    return np.concatenate(left), jax.tree.map(lambda *x: np.concatenate(x), *last)
 
 
 def _drawn_in_chunks(
-    draw: Callable[..., _Drawn],
+    draw: Callable[..., Drawn],
     pending: np.ndarray,
     proposals: StudentTMixture | None,
     key: Array,
     size: int,
-) -> Iterator[_Drawn]:
+) -> Iterator[Drawn]:
     """Sample galaxies in chunks, one on every core; the first chunk compiles the programs."""
 
-    def one(at: np.ndarray) -> _Drawn:
-        first = proposals and _rows(proposals, at)
+    def one(at: np.ndarray) -> Drawn:
+        first = proposals and rows(proposals, at)
         return draw(pending[at], first, jax.random.fold_in(key, int(pending[at[0]])))
 
     n, n_cores = len(pending), available_cores()
@@ -210,59 +207,3 @@ def _fall_back(
         values = {name: np.asarray(draws[name])[index][None] for name in sample.values}
         effective = np.array([posterior.convergence().min_ess_bulk])
         sample.put(np.array([galaxy]), values, effective, np.array([np.nan]))
-
-
-def _rows(tree: Any, chosen: np.ndarray) -> Any:
-    return jax.tree.map(lambda x: np.asarray(x)[chosen], tree)
-
-
-def _draw(
-    fitter: PopulationFitter,
-    n_draws: int,
-    options: ChunkOptions,
-    chunk: np.ndarray,
-    first: StudentTMixture | None,
-    key: Array,
-) -> _Drawn:
-    """Sample a chunk of galaxies once; programs always get as many as fit into one."""
-    every = np.resize(chunk, options.chunk_size)
-    problem = fitter.galaxies_at(every)
-    key_start, key_walk, key_draw, key_pick = jax.random.split(key, 4)
-    if first is None:
-        x = galaxy_start(*problem, key_start, options.n_walkers, options.n_starts)
-        sizes = options.n_steps, options.n_components
-        first = explore_many(galaxy_log_density, x, key_walk, *sizes, *problem)
-    else:
-        first = _rows(first, np.resize(np.arange(len(chunk)), options.chunk_size))
-    size = options.n_batch, options.n_rounds
-    draws = sample_many(galaxy_log_density, first, key_draw, *size, *problem)
-    log_weight = np.asarray(draws.log_weight[: len(chunk)], float)
-    keys = jax.random.split(key_pick, len(chunk))
-    picked = [_picked(row, own, n_draws) for row, own in zip(log_weight, keys, strict=True)]
-    index = np.zeros((options.chunk_size, n_draws), int)
-    index[: len(chunk)] = [index for index, _, _ in picked]
-    x = jnp.take_along_axis(draws.x, jnp.asarray(index)[..., None], axis=1)
-    n = len(chunk)
-    return _Drawn(
-        chunk,
-        {
-            name: np.asarray(value)[:n]
-            for name, value in galaxy_values(x, problem[0], problem[-1]).items()
-        },
-        np.array([effective for _, effective, _ in picked]),
-        np.array([k for _, _, k in picked]),
-        _rows(draws.proposal, np.arange(n)),
-    )
-
-
-def _picked(log_weight: np.ndarray, key: Array, n_draws: int) -> tuple[np.ndarray, float, float]:
-    """Pick draws by their weights, each half of them from every other one; with ESS and k-hat."""
-    smoothed, k = smooth_weights(log_weight)
-    halves = []
-    for half, own in enumerate(jax.random.split(key)):
-        weight = smoothed[half::2]
-        total = np.logaddexp.reduce(weight)
-        if not np.isfinite(total):
-            return np.zeros(n_draws, int), 0.0, np.inf
-        halves.append(half + 2 * resample(own, weight - total, n_draws // 2))
-    return np.concatenate(halves), effective_draws(smoothed), k

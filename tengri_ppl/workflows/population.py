@@ -42,8 +42,9 @@ from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.predictive import PopulationCheck
 from tengri_ppl.workflows.decentring import decentred_start
 from tengri_ppl.workflows.fitter import Fitter
-from tengri_ppl.workflows.galaxies import ChunkOptions, sample_galaxies
+from tengri_ppl.workflows.galaxies import sample_galaxies
 from tengri_ppl.workflows.galaxy_data import check_columns, read_galaxies
+from tengri_ppl.workflows.galaxy_draws import ChunkOptions
 from tengri_ppl.workflows.infer import infer
 from tengri_ppl.workflows.many_galaxies import fit_in_batches
 from tengri_ppl.workflows.population_predictive import check_population
@@ -268,7 +269,7 @@ class PopulationFitter:
         progress : callable, optional
             Called after every chunk of galaxies.
         **options
-            Of :class:`~tengri_ppl.workflows.galaxies.ChunkOptions`.
+            Of :class:`~tengri_ppl.workflows.galaxy_draws.ChunkOptions`.
         """
         key = jax.random.key(42) if key is None else key
         chosen = from_keywords(ChunkOptions, "sample_galaxies", options)

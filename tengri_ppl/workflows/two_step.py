@@ -136,8 +136,12 @@ def _joined(
     """Add the galaxies to what they share, in place."""
     import xarray as xr
 
-    labels, axes = {GALAXY: list(ids)}, ("chain", "draw", GALAXY)
-    joined = found.posterior.assign({name: (axes, x) for name, x in picked.items()})
+    labels = {GALAXY: list(ids)}
+    columns = {}
+    for name, x in picked.items():
+        own = (f"{name}_dim_{i + 1}" for i in range(x.ndim - 3))
+        columns[name] = (("chain", "draw", GALAXY, *own), x)
+    joined = found.posterior.assign(columns)
     found.posterior = joined.assign_coords(labels)
     known = xr.Dataset({"effective_draws": (GALAXY, effective)}, coords=labels)
     found.add_groups(constant_data=known)

@@ -7,6 +7,7 @@ import numpyro.distributions as dist
 import pytest
 
 import tengri_ppl as tg
+from tengri_ppl.models import reweighting
 from tengri_ppl.models.reweighting import (
     InterimDraws,
     check_reweightable,
@@ -67,6 +68,14 @@ def test_vectors_of_parameters_and_relations_have_weights_too(delayed_spec, key)
     expected += dust.log_prob(draws[DUST]) + np.log(5.5 * 4.7 * 2.0)
     found = interim.log_weights(shared)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("at_once", [1, 7 * N_GALAXY, N_DRAW * N_GALAXY])
+def test_means_of_weights_are_the_same_in_parts(interim, monkeypatch, at_once):
+    monkeypatch.setattr(reweighting, "_AT_ONCE", at_once)
+    shared = {f"{MASS}_loc": jnp.asarray(9.8), f"{MASS}_scale": jnp.asarray(0.4)}
+    weights = np.exp(np.asarray(interim.log_weights(shared), float))
+    np.testing.assert_allclose(interim.log_means(shared), np.log(weights.mean(0)), atol=1e-4)
 
 
 def test_the_posterior_is_that_by_quadrature(observed, interim):

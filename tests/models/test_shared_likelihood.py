@@ -69,6 +69,19 @@ def test_ratios_of_one_parameter_are_those_by_quadrature(sed, data, draws):
         np.testing.assert_allclose(np.asarray(found)[close], expected[close], atol=0.03)
 
 
+def test_tables_of_flat_priors_reach_their_ends(sed, data, draws):
+    """A hundred-thousandth of a flat prior is more than four widths of a normal from its middle."""
+    share, ends = 4.0, (2e-5, 0.02)
+    table = tabulated(sed, data, draws, (DUST,), share)
+    wide = data[0], share * data[1]
+    found = [table(sed.spec.priors, {DUST: jnp.asarray(s)}) for s in ends]
+    expected = [log_likelihood(sed, *wide, draws | {DUST: jnp.asarray(s)}) for s in ends]
+    close = np.asarray(found[0]) > -20.0
+    assert close.any()
+    difference = np.asarray(found[0] - found[1])[close]
+    np.testing.assert_allclose(difference, (expected[0] - expected[1])[close], atol=0.05)
+
+
 def test_differences_of_two_parameters_are_those_of_the_model(sed, data, draws):
     table = tabulated(sed, data, draws, (DUST, TAU))
     shared = [{DUST: jnp.asarray(s), TAU: jnp.asarray(t)} for s, t in ((0.9, 1.9), (1.05, 2.1))]

@@ -106,10 +106,58 @@ def test_draws_may_be_in_a_file(sample, fitter, tmp_path):
     np.testing.assert_array_equal(found.effective, sample.effective)
 
 
+def test_an_interrupted_file_is_gone_on_with(sample, fitter, tmp_path):
+    """After the first chunk; what is in the file then is not sampled anew."""
+    path, calls = tmp_path / "draws.h5", []
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    options = {"chunk_size": N - 2, **FEW}
+    with pytest.raises(KeyboardInterrupt):
+        fitter.sample_galaxies(jax.random.key(5), N_DRAWS, path, progress=interrupt, **options)
+    (partial,) = tmp_path.iterdir()
+    assert partial.name == "draws.h5.partial"
+    with pytest.raises(tg.DataError, match=r"numbers of draws: .*draws\.h5\.partial .*delete it"):
+        fitter.sample_galaxies(jax.random.key(5), N_DRAWS + 2, path, **options)
+    found = fitter.sample_galaxies(
+        jax.random.key(5), N_DRAWS, path, progress=lambda *x: calls.append(x), **options
+    )
+    assert len(calls) == 1 and list(tmp_path.iterdir()) == [path]
+    for name, x in sample.values.items():
+        np.testing.assert_array_equal(found.values[name][: N - 2], x[: N - 2])
+    assert np.all(found.effective > 200)
+
+
 def test_galaxies_that_need_it_get_an_engine_of_their_own(sample, fitter):
     found = fitter.sample_galaxies(jax.random.key(6), 100, max_passes=0, fallback="laplace")
     assert np.all(np.isnan(found.pareto_k))
     assert np.all(np.abs(found.values[MASS].mean(1) - sample.values[MASS].mean(1)) < 0.05)
+
+
+def test_draws_of_the_priors_may_be_enough(fitter, posteriors):
+    """Dust is known to a tenth of its prior, and the mass is drawn for each galaxy."""
+    found = fitter.sample_galaxies(jax.random.key(7), N_DRAWS, n_prior=20_000, max_passes=0)
+    assert np.all(found.pareto_k < 0.7) and np.all(found.effective > 200)
+    for i, posterior in enumerate(posteriors):
+        ess = min(posterior.convergence().min_ess_bulk, found.effective[i], N_DRAWS)
+        for name, x in posterior.samples.items():
+            y = found.values[name][i]
+            assert abs(y.mean() - x.mean()) < 5.0 * x.std() / np.sqrt(ess), (i, name)
+            assert abs(y.std() / x.std() - 1.0) < 5.0 / np.sqrt(2.0 * ess), (i, name)
+
+
+def test_draws_in_common_count_less(fitter):
+    """Equal galaxies make equal errors, which don't average out."""
+    twins = [{**bare(fitter)[0], "id": i, "redshift": 0.1} for i in range(4)]
+    sizes = {"n_prior": 20_000, "max_passes": 0, "min_ess": 1.0}
+    several, one = (
+        tg.PopulationFitter(fitter.model, group, population=fitter.population).sample_galaxies(
+            jax.random.key(7), 10, **sizes
+        )
+        for group in (twins, twins[:1])
+    )
+    np.testing.assert_allclose(several.effective, one.effective[0] / len(twins), rtol=0.01)
 
 
 def test_wrong_wishes_for_draws_are_refused(fitter, sample, tmp_path):
