@@ -80,7 +80,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     },
 }
 #: Draws of each galaxy; where so many are refused for being too few, those after it are used.
-N_DRAWS = {"normal": (800, 3200), "mixture": (800, 3200), "field": (1200, 4800)}
+N_DRAWS = {"normal": (800, 3200), "mixture": (800, 3200), "field": (800, 3200)}
 
 
 def make_model(with_field: bool) -> tg.SEDModel:
@@ -166,11 +166,10 @@ class Simulation:
     def _posterior(self, fitter: tg.PopulationFitter, key: jax.Array) -> Any:
         tried = N_DRAWS[self.name]
         for n_draws in tried:
-            options = {"n_batch": max(1024, n_draws)} | GALAXIES[self.name]
-            sample = fitter.sample_galaxies(key, n_draws, **options)
+            sampling = {"n_batch": max(1024, n_draws)} | GALAXIES[self.name]
             try:
                 found = fitter.run_two_step(
-                    key, posteriors=sample, n_draws=n_draws, **ENGINES[self.name]
+                    key, n_draws=n_draws, sampling=sampling, **ENGINES[self.name]
                 )
             except DataError:
                 self.n_refused += 1

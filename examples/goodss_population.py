@@ -36,8 +36,8 @@ MADE = 16  # galaxies, where there is no catalogue
 SCATTER = dist.LogNormal(-1.4, 0.5)  # a quarter of a dex, and not zero
 #: Classes that overlap make curved posteriors with long tails, which are nothing for chains, and
 #: gradients of sums over many draws of many galaxies are expensive.
-PROPOSALS = {"method": "importance", "n_walk": 20, "n_batch": 1024, "min_ess": 500.0}
-PROPOSALS["n_samples"] = 500
+PROPOSALS = {"method": "importance", "n_walk": 20, "n_batch": 1024}
+PROPOSALS |= {"min_ess": 600.0, "n_samples": 2000}
 X = np.setdiff1d(np.linspace(-80.0, 20.0, 4000), 0.0)
 LOG_S = np.log10(X / np.expm1(X))
 

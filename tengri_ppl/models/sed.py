@@ -220,10 +220,22 @@ class SEDModel:
         **known : float
             Parameters that are known: they are fixed.
         """
+        new = self.with_parameters(**known)
+        new.forward = replace(self.forward, table=self.forward.table.of_galaxy(index))
+        return new
+
+    def with_parameters(self, **values: Any) -> SEDModel:
+        """Return the model with other priors or values of parameters, and the same tables.
+
+        Parameters
+        ----------
+        **values
+            As for :meth:`Parameters.replace <tengri_ppl.Parameters.replace>`. Tables cover what the
+            redshift was when the model was built.
+        """
         new = copy(self)
         new.__dict__.pop("_flat", None)
-        new.spec = self.spec.replace(**known)
-        new.forward = replace(self.forward, table=self.forward.table.of_galaxy(index))
+        new.spec = self.spec.replace(**values)
         return new
 
     def of_galaxies(self, index: ArrayLike) -> SEDModel:

@@ -47,6 +47,7 @@ from tengri_ppl.workflows.galaxy_data import check_columns, read_galaxies
 from tengri_ppl.workflows.galaxy_draws import ChunkOptions
 from tengri_ppl.workflows.infer import infer
 from tengri_ppl.workflows.many_galaxies import fit_in_batches
+from tengri_ppl.workflows.narrowing import fit_by_narrowing
 from tengri_ppl.workflows.population_predictive import check_population
 from tengri_ppl.workflows.two_step import as_interim, fit_in_two_steps
 
@@ -283,6 +284,7 @@ class PopulationFitter:
         n_draws: int = 1000,
         method: str = "mcmc_nuts",
         batch_size: int | None = None,
+        sampling: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> PopulationPosterior:
         """Infer what galaxies share from their own posteriors, without evaluating the SED model.
@@ -296,7 +298,9 @@ class PopulationFitter:
             Random key.
         posteriors : InterimSample or sequence of Posterior, optional
             Of the galaxies, from :meth:`sample_galaxies`, which is called without them, or from
-            :meth:`fit_galaxies`.
+            :meth:`fit_galaxies`. Without them a population with shared parameters is fitted in
+            rounds (:mod:`tengri_ppl.workflows.narrowing`), for draws of galaxies that don't know
+            each other are of little use for what all have in common.
         n_draws : int
             Draws of each galaxy to use; of a selected sample also draws of its priors, from which
             the fraction that is kept is found.
@@ -306,6 +310,8 @@ class PopulationFitter:
             With ``method="vi"``: read so many galaxies at a time, for populations of which not
             even the draws fit into memory. The result has no draws of the
             galaxies, but their means and standard deviations in its ``constant_data``.
+        sampling : mapping, optional
+            Options of :meth:`sample_galaxies` where that is called.
         **options
             As for :func:`tengri_ppl.infer`; with a ``batch_size`` those of
             :class:`~tengri_ppl.inference.subsampled.SubsampledOptions`.
@@ -320,9 +326,13 @@ class PopulationFitter:
         check_reweightable(self.population, batch_size is not None)
         if batch_size is not None and method != "vi":
             raise ParameterError(f"batch_size needs method='vi'; it is {method!r}")
-        key_fit, key_run = jax.random.split(jax.random.key(42) if key is None else key)
+        key = jax.random.key(42) if key is None else key
+        key_fit, key_run = jax.random.split(key)
+        sampling = sampling or {}
+        if posteriors is None and self.population.shared_parameters():
+            return fit_by_narrowing(self, key, n_draws, sampling, method=method, **options)
         if posteriors is None:
-            sample = self.sample_galaxies(key_fit, n_draws + n_draws % 2)
+            sample = self.sample_galaxies(key_fit, n_draws + n_draws % 2, **sampling)
         elif isinstance(posteriors, InterimSample):
             sample = posteriors
         else:

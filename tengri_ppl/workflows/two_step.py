@@ -28,7 +28,7 @@ from tengri_ppl.workflows.infer import infer
 if TYPE_CHECKING:
     from tengri_ppl.workflows.population import PopulationFitter
 
-__all__ = ["MAX_VARIANCE", "MIN_EFFECTIVE", "as_interim", "fit_in_two_steps"]
+__all__ = ["MAX_VARIANCE", "MIN_EFFECTIVE", "as_interim", "check_effective", "fit_in_two_steps"]
 
 #: Fewest effective draws of a galaxy under the population.
 MIN_EFFECTIVE = 10.0
@@ -50,6 +50,7 @@ def fit_in_two_steps(
     *,
     n_draws: int,
     method: str = "mcmc_nuts",
+    strict: bool = True,
     **options: Any,
 ) -> PopulationPosterior:
     """Infer what galaxies share from draws of the galaxies.
@@ -66,6 +67,8 @@ def fit_in_two_steps(
         Draws of each galaxy that its integral is taken over.
     method : str
         Engine for the hyper-parameters.
+    strict : bool
+        Whether to refuse a result from too few draws.
     **options
         As for :func:`tengri_ppl.infer`; NUTS has a ``target_accept_rate`` of 0.9 by default.
 
@@ -92,7 +95,8 @@ def fit_in_two_steps(
     shared = {str(name): x.values for name, x in found.posterior.items()}
     independent = np.minimum(sample.effective[:] / n_draws, 1.0)
     effective = _effective(interim, shared) * independent
-    _check_effective(effective, None if kept is None else _effective(kept, shared), ids)
+    if strict:
+        check_effective(effective, None if kept is None else _effective(kept, shared), ids)
     picks, classes = map_draws(partial(_pick, interim), shared, key_pick)
     own = [name for name in spec.priors if name not in {*fitter.known, *common}]
     picked = {name: draws[name][picks, np.arange(len(ids))] for name in own}
@@ -216,7 +220,7 @@ def _effective(interim: InterimDraws, shared: Mapping[str, np.ndarray]) -> np.nd
     return 1.0 / np.mean(1.0 / kish, axis=0)
 
 
-def _check_effective(effective: np.ndarray, kept: np.ndarray | None, ids: Sequence[Any]) -> None:
+def check_effective(effective: np.ndarray, kept: np.ndarray | None, ids: Sequence[Any]) -> None:
     """Refuse sums over too few draws.
 
     Parameters

@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 import pytest
 
 import tengri_ppl as tg
+from tengri_ppl.workflows import narrowing
 
 MASS, DUST = "sfh_delayed_log_mass", "dust_tau_diff"
 N = 6
@@ -231,12 +232,9 @@ def sharing(fitter):
     return tg.PopulationFitter(fitter.model, galaxies, population=population)
 
 
-def test_what_all_galaxies_have_in_common_is_that_by_quadrature(sharing):
-    """Each has a mass of its own, which photometry is linear in."""
-    draws = sharing.sample_galaxies(jax.random.key(6), N_DRAWS, chunk_size=N - 2, **FEW)
-    found = sharing.run_two_step(jax.random.key(4), posteriors=draws, n_draws=N_DRAWS)
-    assert found.shared_samples.keys() == {DUST}
-    assert found.inference_data.posterior[MASS].dims == ("chain", "draw", "galaxy")
+@pytest.fixture(scope="module")
+def depth_by_quadrature(sharing):
+    """Mean and standard deviation of the common depth; photometry is linear in the own masses."""
     sed, noise, data, columns = sharing.galaxies_at(np.arange(N))
     depths, masses = np.linspace(0.005, 1.995, 200), np.linspace(8.5, 11.5, 3001)
     total = np.zeros(len(depths))
@@ -248,12 +246,45 @@ def test_what_all_galaxies_have_in_common_is_that_by_quadrature(sharing):
     weight = np.exp(total - total.max())
     weight /= weight.sum()
     mean = np.sum(weight * depths)
-    sd = np.sqrt(np.sum(weight * (depths - mean) ** 2))
+    return mean, np.sqrt(np.sum(weight * (depths - mean) ** 2))
+
+
+def check_depth(found, mean, sd):
+    """The sums over draws have noise, too: the scatter of the log-likelihood."""
     x, ess = found.shared_samples[DUST], found.effective_sample_size()[DUST]
-    # the sums over draws have noise, too: this is the scatter of the log-likelihood
     noise_of_sums = np.sqrt(np.sum(1.0 / found.inference_data.constant_data.effective_draws.values))
     assert abs(x.mean() - mean) < (4.0 / np.sqrt(ess) + noise_of_sums) * sd
     assert x.std() == pytest.approx(sd, rel=4.0 / np.sqrt(2.0 * ess) + noise_of_sums)
+
+
+def test_what_all_galaxies_have_in_common_is_that_by_quadrature(sharing, depth_by_quadrature):
+    draws = sharing.sample_galaxies(jax.random.key(6), N_DRAWS, chunk_size=N - 2, **FEW)
+    found = sharing.run_two_step(jax.random.key(4), posteriors=draws, n_draws=N_DRAWS)
+    assert found.shared_samples.keys() == {DUST}
+    assert found.inference_data.posterior[MASS].dims == ("chain", "draw", "galaxy")
+    check_depth(found, *depth_by_quadrature)
+
+
+def test_galaxies_are_sampled_again_where_that_is(sharing, depth_by_quadrature, monkeypatch):
+    """In a second round more of the draws count."""
+    sampling = {"chunk_size": N - 2, **FEW}
+    monkeypatch.setattr(narrowing, "_GOOD_VARIANCE", 0.0)
+    rounds = []
+    for most in (1, 2):
+        monkeypatch.setattr(narrowing, "_MOST_ROUNDS", most)
+        found = sharing.run_two_step(jax.random.key(4), n_draws=N_DRAWS, sampling=sampling)
+        assert found.inference_data.attrs["n_rounds"] == most
+        check_depth(found, *depth_by_quadrature)
+        rounds.append(found.inference_data.constant_data.effective_draws.values)
+    assert np.all(rounds[1] > 1.5 * rounds[0])
+
+
+def test_a_posterior_at_the_end_of_a_restriction_needs_another_round(sharing):
+    z = {DUST: np.random.default_rng(0).normal(0.5, 0.1, 1000)}
+    assert not narrowing._at_an_end(sharing, z)
+    around = narrowing._narrowed(sharing, z)
+    assert not narrowing._at_an_end(around, z)
+    assert narrowing._at_an_end(around, {DUST: z[DUST] + 0.25})
 
 
 def test_what_fits_in_two_steps_cannot_learn_is_refused(sharing, sample):
