@@ -62,11 +62,13 @@ POPULATIONS = {
     "field": tg.Population(tg.Shared(AMPLITUDE), tg.Shared(TIME)),
 }
 FEW = {"n_walkers": 64, "n_steps": 100, "n_components": 6, "chunk_size": N_GALAXIES}
-#: How galaxies are sampled.
-GALAXIES: dict[str, dict[str, Any]] = {
-    "normal": FEW,
-    "mixture": FEW,
-    "field": {"n_prior": 2**19, "min_ess": 50.0, "chunk_size": N_GALAXIES},
+FIELD = {"min_ess": 50.0, "chunk_size": N_GALAXIES}
+#: Draws of each galaxy, and how they are made; where that is refused, for too few effective draws,
+#: the second way is used.
+TRIES: dict[str, list[tuple[int, dict[str, Any]]]] = {
+    "normal": [(800, FEW), (3200, FEW)],
+    "mixture": [(800, FEW), (3200, FEW)],
+    "field": [(800, FIELD | {"n_prior": 2**19}), (3200, FIELD | {"n_prior": 2**21})],
 }
 ENGINES: dict[str, dict[str, Any]] = {
     "normal": {"method": "mcmc_nuts", "n_warmup": 200, "n_samples": 250, "num_chains": 2},
@@ -79,8 +81,6 @@ ENGINES: dict[str, dict[str, Any]] = {
         **{"n_walk": 10, "n_batch": 512, "min_ess": 400.0, "n_samples": 500},
     },
 }
-#: Draws of each galaxy; where so many are refused for being too few, those after it are used.
-N_DRAWS = {"normal": (800, 3200), "mixture": (800, 3200), "field": (800, 3200)}
 
 
 def make_model(with_field: bool) -> tg.SEDModel:
@@ -164,9 +164,8 @@ class Simulation:
         return found
 
     def _posterior(self, fitter: tg.PopulationFitter, key: jax.Array) -> Any:
-        tried = N_DRAWS[self.name]
-        for n_draws in tried:
-            sampling = {"n_batch": max(1024, n_draws)} | GALAXIES[self.name]
+        for n_draws, options in TRIES[self.name]:
+            sampling = {"n_batch": max(1024, n_draws)} | options
             try:
                 found = fitter.run_two_step(
                     key, n_draws=n_draws, sampling=sampling, **ENGINES[self.name]
@@ -176,7 +175,7 @@ class Simulation:
                 continue
             self.n_poor += int(found.inference_data.attrs.get("pareto_k", 0.0) > MAX_PARETO_K)
             return found
-        raise RuntimeError(f"{tried[-1]} draws of each galaxy are not enough")
+        raise RuntimeError(f"{n_draws} draws of each galaxy are not enough")
 
 
 def fit_part(simulation: Simulation, n: int, part: tuple[int, int]) -> None:
@@ -211,7 +210,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         print(
             f"\n{name}: {arguments.n} populations in {seconds:.0f} s, {simulation.n_refused} "
-            f"with {N_DRAWS[name][1]} draws of each galaxy, {simulation.n_poor} with a poor k-hat\n"
+            f"with {TRIES[name][1][0]} draws of each galaxy, {simulation.n_poor} with poor k-hats\n"
             f"{result.summary()}",
             flush=True,
         )

@@ -19,6 +19,7 @@ from jax import Array
 
 from tengri_ppl.distributions.restricted import Restricted
 from tengri_ppl.distributions.standard import to_standard
+from tengri_ppl.errors import DataError
 from tengri_ppl.results.population import PopulationPosterior
 from tengri_ppl.workflows.two_step import MIN_EFFECTIVE, check_effective, fit_in_two_steps
 
@@ -60,7 +61,8 @@ def fit_by_narrowing(
     Raises
     ------
     DataError
-        If the draws of a galaxy are too few in the last round, too; it names the galaxy.
+        If the draws of a galaxy are too few in the last round, too; it names the galaxy. If the
+        posterior moves so far from round to round that the last one does not hold it.
     """
     names = fitter.population.shared_parameters()
     priors = {name: fitter.model.spec[name] for name in names}
@@ -75,10 +77,16 @@ def fit_by_narrowing(
             name: np.ravel(to_standard(prior, jnp.asarray(found.shared_samples[name])))
             for name, prior in priors.items()
         }
-        if i + 1 == _MOST_ROUNDS or (good and not _at_an_end(now, z)):
+        cut = _at_an_end(now, z)
+        if i + 1 == _MOST_ROUNDS or (good and not cut):
             break
         now = _narrowed(fitter, z)
     check_effective(effective, None, fitter.ids)
+    if cut:
+        raise DataError(
+            f"the posterior of {', '.join(names)} is not the same in {_MOST_ROUNDS} rounds; "
+            "raise n_draws, or fit all galaxies together, for example with run('mcmc_nuts')"
+        )
     found.inference_data.attrs["n_rounds"] = i + 1
     return found
 

@@ -107,9 +107,9 @@ def test_draws_may_be_in_a_file(sample, fitter, tmp_path):
     np.testing.assert_array_equal(found.effective, sample.effective)
 
 
-def test_an_interrupted_file_is_gone_on_with(sample, fitter, tmp_path):
+def test_an_interrupted_file_is_gone_on_with(fitter, tmp_path):
     """After the first chunk; what is in the file then is not sampled anew."""
-    path, calls = tmp_path / "draws.h5", []
+    path = tmp_path / "draws.h5"
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -121,12 +121,15 @@ def test_an_interrupted_file_is_gone_on_with(sample, fitter, tmp_path):
     assert partial.name == "draws.h5.partial"
     with pytest.raises(tg.DataError, match=r"numbers of draws: .*draws\.h5\.partial .*delete it"):
         fitter.sample_galaxies(jax.random.key(5), N_DRAWS + 2, path, **options)
-    found = fitter.sample_galaxies(
-        jax.random.key(5), N_DRAWS, path, progress=lambda *x: calls.append(x), **options
-    )
-    assert len(calls) == 1 and list(tmp_path.iterdir()) == [path]
-    for name, x in sample.values.items():
-        np.testing.assert_array_equal(found.values[name][: N - 2], x[: N - 2])
+    begun = tg.InterimSample.open(partial)
+    done = np.setdiff1d(np.arange(N), begun.pending)
+    before = {name: x[done] for name, x in begun.values.items()}
+    begun.close()
+    assert 0 < len(done) < N
+    found = fitter.sample_galaxies(jax.random.key(5), N_DRAWS, path, **options)
+    assert list(tmp_path.iterdir()) == [path] and not len(found.pending)
+    for name, x in before.items():
+        np.testing.assert_array_equal(found.values[name][done], x)
     assert np.all(found.effective > 200)
 
 
@@ -266,7 +269,7 @@ def test_what_all_galaxies_have_in_common_is_that_by_quadrature(sharing, depth_b
 
 
 def test_galaxies_are_sampled_again_where_that_is(sharing, depth_by_quadrature, monkeypatch):
-    """In a second round more of the draws count."""
+    """In a second round more of the draws count, so that the sums have less noise."""
     sampling = {"chunk_size": N - 2, **FEW}
     monkeypatch.setattr(narrowing, "_GOOD_VARIANCE", 0.0)
     rounds = []
@@ -276,7 +279,7 @@ def test_galaxies_are_sampled_again_where_that_is(sharing, depth_by_quadrature, 
         assert found.inference_data.attrs["n_rounds"] == most
         check_depth(found, *depth_by_quadrature)
         rounds.append(found.inference_data.constant_data.effective_draws.values)
-    assert np.all(rounds[1] > 1.5 * rounds[0])
+    assert np.sum(1.0 / rounds[1]) < 0.75 * np.sum(1.0 / rounds[0])
 
 
 def test_a_posterior_at_the_end_of_a_restriction_needs_another_round(sharing):
