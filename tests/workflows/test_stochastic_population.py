@@ -1,7 +1,6 @@
 """Stochastic histories of several galaxies: the amplitude that their fields have in common."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
