@@ -205,5 +205,5 @@ def _fall_back(
         size = len(next(iter(draws.values())))
         index = np.asarray(jax.random.choice(own, size, (n,), replace=n > size))
         values = {name: np.asarray(draws[name])[index][None] for name in sample.values}
-        effective = np.array([posterior.convergence().min_ess_bulk])
+        effective = np.nan_to_num([posterior.convergence().min_ess_bulk])
         sample.put(np.array([galaxy]), values, effective, np.array([np.nan]))
