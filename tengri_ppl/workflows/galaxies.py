@@ -136,7 +136,10 @@ def _fill(
     pending, proposals = sample.pending, None
     through = partial(_pass, options, progress, sample)
     if options.n_prior and len(pending):
-        pending, _ = through(partial(draw_from_prior, fitter), key_prior, pending, None)
+        # where proposals can follow, what is picked should be as good as independent draws
+        enough = max(options.min_ess, sample.n_draws if options.max_passes else 0.0)
+        strict = partial(_pass, replace(options, min_ess=enough), progress, sample)
+        pending, _ = strict(partial(draw_from_prior, fitter), key_prior, pending, None)
     for i in range(options.max_passes):
         if not len(pending):
             return

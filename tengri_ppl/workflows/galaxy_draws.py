@@ -35,7 +35,8 @@ class ChunkOptions:
         Draws of the priors, the same for all galaxies of a chunk, which are weighted by their data
         before anything else: enough for data with errors of some ten per cent. By default
         131,072 where predictions are the same for all galaxies, as they are without known
-        redshifts, and where there are too many parameters for proposals; else none.
+        redshifts, and where there are too many parameters for proposals; else none. Where proposals
+        can follow, ``n_draws`` effective draws are enough, else ``min_ess``.
     n_starts : int
         Searches for the best fit of each.
     n_walkers : int

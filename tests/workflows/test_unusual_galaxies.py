@@ -60,7 +60,7 @@ def check(name, posterior):
 def test_they_are_fitted_in_two_steps(fitter):
     name, population = fitter
     found = population.run_two_step(
-        jax.random.key(0), n_draws=1000, sampling={"n_prior": 16_384}, **SHORT
+        jax.random.key(0), n_draws=1000, sampling={"n_prior": 32_768, "max_passes": 0}, **SHORT
     )
     check(name, found)
 
