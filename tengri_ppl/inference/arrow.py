@@ -21,6 +21,7 @@ from jax import Array
 
 from tengri_ppl.inference.plated import Structure, member_likelihoods
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["Frame", "Linear", "Mean", "Predict", "frame_at", "linearised", "predictions"]
 
@@ -119,7 +120,7 @@ class Frame(NamedTuple):
         return unseen + jnp.sum(own**2) + jnp.sum(common**2)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def frame_at(
     model: Model, structure: Structure, mean: Mean, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Frame:

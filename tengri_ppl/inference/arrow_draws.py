@@ -18,6 +18,7 @@ from jax import Array
 from tengri_ppl.inference.arrow import Frame, Linear, Mean, Predict, linearised, predictions
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["Normals", "PlatedDraws", "draw_evaluations", "draw_plated"]
 
@@ -82,7 +83,7 @@ def draw_evaluations(frame: Frame, curved: bool) -> int:
     return 1 + linearised + curved * _N_ROUNDS * (linearised + _N_STEPS)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def draw_plated(
     model: Model,
     structure: Structure,

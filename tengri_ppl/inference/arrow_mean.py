@@ -13,6 +13,7 @@ from tengri_ppl.inference.arrow import Frame, Mean, predictions
 from tengri_ppl.inference.arrow_draws import PlatedDraws
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["IMPROVE_EVALUATIONS", "first_members", "improve"]
 
@@ -26,7 +27,7 @@ _FARTHEST = 0.5
 _MOST = 0.5
 
 
-@partial(jax.jit, static_argnums=(0, 1, 3))
+@partial(Compiled, static_argnums=(0, 1, 3))
 def first_members(
     model: Model,
     structure: Structure,
@@ -54,7 +55,7 @@ def first_members(
     return jax.lax.fori_loop(0, n, better, nowhere)[0]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def improve(
     model: Model,
     structure: Structure,

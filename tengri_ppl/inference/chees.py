@@ -26,6 +26,7 @@ from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_refined
 from tengri_ppl.inference.target import Model, Target
 from tengri_ppl.inference.whitened import first_states, run_whitened, whitened_log_density
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["ChEESOptions", "run_chees"]
 
@@ -116,7 +117,7 @@ class _Adapted(NamedTuple):
     max_steps: Array
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(Compiled, static_argnums=(0, 1, 2, 3))
 def _adapt(
     options: ChEESOptions,
     n_steps: int,

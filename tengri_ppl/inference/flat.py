@@ -13,6 +13,7 @@ from jax import Array
 from tengri_ppl.distributions.layout import Layout, length, split
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.target import Model, Target, potential, prior_draw, site_values
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["FlatTarget"]
 
@@ -89,7 +90,7 @@ def flat_potential(
     return potential(model, args, kwargs, split(layout, x))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _log_density(
     model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Array:
@@ -97,14 +98,14 @@ def _log_density(
     return jnp.where(jnp.isfinite(energy), -energy, -jnp.inf)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _values(
     model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Array]:
     return jax.vmap(lambda point: site_values(model, args, kwargs, split(layout, point)))(x)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _prior_draws(
     model: Model, n: int, key: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Array]:

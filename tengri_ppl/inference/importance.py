@@ -30,6 +30,7 @@ from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.walkers import walk
 from tengri_ppl.inference.weighted import Record, WeightedDraws, mixture_density
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
 
@@ -91,17 +92,17 @@ def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
     return _at_modes(modes.x, modes.log_density, bend.factor)
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(Compiled, static_argnums=2)
 def _propose(mixture: StudentTMixture, key: Array, n: int) -> Array:
     return mixture.sample(key, n)
 
 
-_at_modes = jax.jit(StudentTMixture.at_modes)
-_fitted = jax.jit(StudentTMixture.fitted, static_argnums=2)
-_flattened = jax.jit(flatten_weights)
+_at_modes = Compiled(StudentTMixture.at_modes)
+_fitted = Compiled(StudentTMixture.fitted, static_argnums=2)
+_flattened = Compiled(flatten_weights)
 
 
-@jax.jit
+@Compiled
 def _refit(proposal: StudentTMixture, x: Array, log_weight: Array, least: float) -> StudentTMixture:
     return proposal.adapted(x, flatten_weights(log_weight, least))
 

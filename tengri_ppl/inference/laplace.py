@@ -13,6 +13,7 @@ from jax import Array
 from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["Curvature", "curvature", "log_volume"]
@@ -70,7 +71,7 @@ def curvature(flat: FlatTarget, x: Array, *, exact: bool = True) -> Curvature:
     return bend
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def _curvature(
     model: Model,
     layout: Layout,

@@ -19,6 +19,7 @@ from jax.scipy.special import logsumexp
 
 from tengri_ppl.inference.mixture import StudentTMixture, flatten_weights
 from tengri_ppl.inference.walkers import difference
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["ManyDraws", "explore_many", "sample_many"]
 
@@ -57,7 +58,7 @@ class _State(NamedTuple):
     log_proposed: Array
 
 
-@partial(jax.jit, static_argnums=(0, 3, 4))
+@partial(Compiled, static_argnums=(0, 3, 4))
 def explore_many(
     log_density: Callable[..., Array],
     x: Array,
@@ -117,7 +118,7 @@ def explore_many(
     return jax.vmap(partial(StudentTMixture.fitted, size=n_components))(keys, points)
 
 
-@partial(jax.jit, static_argnums=(0, 3, 4))
+@partial(Compiled, static_argnums=(0, 3, 4))
 def sample_many(
     log_density: Callable[..., Array],
     proposal: StudentTMixture,

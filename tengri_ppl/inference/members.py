@@ -16,6 +16,7 @@ from tengri_ppl.inference.arrow import Frame, Mean, frame_at
 from tengri_ppl.inference.arrow_draws import Normals, PlatedDraws, draw_evaluations, draw_plated
 from tengri_ppl.inference.arrow_mean import IMPROVE_EVALUATIONS, first_members, improve
 from tengri_ppl.inference.plated import Structure
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["draw_by_member", "move_mean"]
@@ -220,7 +221,7 @@ def _descended(
     return x, frame
 
 
-@jax.jit
+@Compiled
 def _search_step(frame: Frame, x: Array, damping: Array) -> Array:
     force, ridge = x - frame.there.slope, (1.0 + damping)[:, None]
     seen = frame.seen(force)
@@ -228,7 +229,7 @@ def _search_step(frame: Frame, x: Array, damping: Array) -> Array:
     return x - jnp.nan_to_num(step)
 
 
-@jax.jit
+@Compiled
 def _better(
     x: Array, frame: Frame, tried: Array, after: Frame, damping: Array
 ) -> tuple[Array, Frame, Array]:
@@ -269,7 +270,7 @@ def _normals(key: Array, n: int, mean: Mean, prediction: Array) -> Normals:
     return Normals(*(jnp.stack([y, -y], axis=1).reshape(2 * n, *y.shape[1:]) for y in each))
 
 
-@jax.jit
+@Compiled
 def _turned(frame: Frame, y: Normals) -> Normals:
     """Turn normals so that those of the data say where draws are, in the directions data see.
 

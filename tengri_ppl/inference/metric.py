@@ -13,6 +13,7 @@ from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.standard import whitened_prediction
 from tengri_ppl.inference.target import Model
 from tengri_ppl.runtime.chunks import largest_divisor
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["SOLVED", "MetricDraws", "draw_around", "iterate"]
 
@@ -56,7 +57,7 @@ class _Frame(NamedTuple):
         return x + ((x @ self.basis) * (self.root**power - 1.0)) @ self.basis.T
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def iterate(
     model: Model,
     layout: Layout,
@@ -101,7 +102,7 @@ def iterate(
     return moved, shift, energy, n
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def draw_around(
     model: Model,
     layout: Layout,

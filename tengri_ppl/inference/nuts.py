@@ -33,6 +33,7 @@ from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
 from tengri_ppl.inference.target import Model, Target, potential, site_values
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["NUTSOptions", "run_nuts"]
 
@@ -137,7 +138,7 @@ def _engine(
 
         return run_block(step, record, state, n)
 
-    return _Engine(jax.jit(init), jax.jit(advance))
+    return _Engine(Compiled(init), Compiled(advance))
 
 
 def _statistics(state: Any) -> dict[str, Array]:

@@ -38,6 +38,7 @@ from tengri_ppl.inference.pareto import effective_draws, estimate_evidence, resa
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Model, Target
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = [
     "MultipathfinderOptions",
@@ -216,7 +217,7 @@ def _paths(run: Approximation, key: Array, n: int, start: Start | None, progress
     return paths
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def _follow(
     model: Model,
     layout: Layout,
@@ -273,7 +274,7 @@ def _gaussians(path: LBFGSHistory, history: int) -> Start:
     return jax.vmap(one)(jnp.arange(len(path.x)))
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(Compiled, static_argnums=2)
 def _pool(gaussians: Start, key: Array, n: int) -> tuple[Array, Array]:
     """``n`` draws of each of K Gaussians (K, n, D), and the log-density (K, n) of their mixture."""
     n_paths, dimension = gaussians.mean.shape

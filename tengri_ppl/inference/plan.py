@@ -22,6 +22,7 @@ from tengri_ppl.inference.registry import get_method, make_options
 from tengri_ppl.inference.target import Model, Target
 from tengri_ppl.runtime.chunks import CHUNK, largest_divisor
 from tengri_ppl.runtime.compilation import compiled_bytes
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import GIGABYTE, MemoryMonitor, release_memory
 
 __all__ = [
@@ -263,7 +264,7 @@ def _gradient_bytes(flat: FlatTarget, _: Any, chunk_size: int) -> int:
     return compiled_bytes(_gradients.lower(flat.target.model, flat.layout, x, *flat.arguments))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _gradients(
     model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from numpyro.distributions import Unit
 from tengri_ppl.inference.chunked import in_chunks
 from tengri_ppl.inference.target import Model, Target, site_values
 from tengri_ppl.runtime.chunks import CHUNK, map_draws, points_at_once
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = [
     "evaluate_data",
@@ -45,7 +46,7 @@ def _traced(
     return trace
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _evaluate_chunk(
     model: Model,
     args: tuple[Any, ...],
@@ -108,7 +109,7 @@ def prior_draws(target: Target, key: Array, n: int = CHUNK) -> dict[str, np.ndar
     return {name: np.asarray(value) for name, value in drawn.items()}
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def _prior_batch(
     model: Model,
     n: int,
@@ -160,7 +161,7 @@ def _any_point(target: Target) -> dict[str, Array]:
     return {name: jnp.zeros(site.unconstrained_shape) for name, site in target.sites.items()}
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _observed(
     model: Model, args: tuple[Any, ...], kwargs: dict[str, Any], z: dict[str, Array]
 ) -> dict[str, Array]:

@@ -32,6 +32,7 @@ from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Model, Target, log_parts
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["SMCOptions", "run_smc"]
 
@@ -104,7 +105,7 @@ class _Island(NamedTuple):
     acceptance: Array
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(Compiled, static_argnums=(0, 1, 2, 3))
 def _stage(
     model: Model,
     layout: Layout,

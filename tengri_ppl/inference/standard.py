@@ -27,6 +27,7 @@ from tengri_ppl.distributions.standard import (
 from tengri_ppl.inference.target import Model, Target, _total
 from tengri_ppl.inference.whitening import Likelihood, depending, whitened
 from tengri_ppl.runtime.chunks import points_at_once
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = [
     "StandardTarget",
@@ -98,7 +99,7 @@ class StandardTarget:
         return _coordinates(self.target.model, self.layout, dict(params), *self.arguments)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _log_density(
     model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Array:
@@ -110,7 +111,7 @@ def _log_density(
     return jnp.where(jnp.isfinite(density), density, -jnp.inf)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _coordinates(
     model: Model,
     layout: Layout,
@@ -124,7 +125,7 @@ def _coordinates(
     return jnp.concatenate([jnp.ravel(part) for part in parts])
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _values(
     model: Model, layout: Layout, xi: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Array]:

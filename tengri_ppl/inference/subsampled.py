@@ -34,6 +34,7 @@ from tengri_ppl.inference.guides import build, has_density, make_guide, whitened
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_at_mode, start_from_draws
 from tengri_ppl.inference.target import Model, Target
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["Batches", "SubsampledOptions", "run_subsampled_vi", "whole_gradient"]
 
@@ -231,12 +232,12 @@ def _prepared(static: _Static, start: Start, batch: tuple[Any, ...]) -> SVI:
     return svi
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _begin(static: _Static, key: Array, start: Start, batch: tuple[Any, ...]) -> Any:
     return _svi(static).init(key, start, batch, {}, jnp.zeros(static.dimension))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _step(
     static: _Static, state: Any, start: Start, batch: tuple[Any, ...], tilt: Array
 ) -> tuple[Any, Array]:
@@ -244,7 +245,7 @@ def _step(
     return svi.stable_update(state, start, batch, {}, tilt)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _sample(
     static: _Static, key: Array, state: Any, start: Start, batch: tuple[Any, ...]
 ) -> tuple[Array, Array]:
@@ -256,7 +257,7 @@ def _sample(
     return u, log_q if log_q.ndim == 1 else jnp.sum(log_q, axis=-1)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _gradient(model: Model, layout: Layout, start: Start, batch: tuple[Any, ...]) -> Array:
     """Gradient of the energy of a batch at the centre, in whitened coordinates."""
 
@@ -266,7 +267,7 @@ def _gradient(model: Model, layout: Layout, start: Start, batch: tuple[Any, ...]
     return jax.grad(energy)(jnp.zeros_like(start.mean))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _energies(model: Model, layout: Layout, x: Array, batch: tuple[Any, ...]) -> Array:
     """Energies of a batch at points (n, D), (n,)."""
     return jax.lax.map(lambda point: flat_potential(model, layout, point, batch, {}), x)

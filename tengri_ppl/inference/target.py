@@ -28,6 +28,7 @@ from tengri_ppl.inference.enumeration import (
     is_discrete,
     summed_log_parts,
 )
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 
 __all__ = ["Site", "Target", "log_parts", "potential", "prior_draw", "site_values"]
@@ -303,7 +304,7 @@ def prior_draw(
     return _coordinates(trace)
 
 
-@partial(jax.jit, static_argnums=(0, 2))
+@partial(Compiled, static_argnums=(0, 2))
 def _best_of_prior(
     model: Model, key: Array, n: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[dict[str, Array], Array]:

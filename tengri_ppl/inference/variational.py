@@ -31,6 +31,7 @@ from tengri_ppl.inference.guides import (
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, start_at_mode
 from tengri_ppl.inference.target import Model, Target
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["TrainedGuide", "VIOptions", "run_vi", "train_guide"]
 
@@ -253,12 +254,12 @@ def _scaled() -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: _Rate(jnp.ones(())), update)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _begin(static: _Static, key: Array, start: Start, *arguments: Any) -> Any:
     return _svi(static).init(key, start, *arguments)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _advance(
     static: _Static, rate: Array, state: Any, start: Start, *arguments: Any
 ) -> tuple[Any, Array]:
@@ -280,14 +281,14 @@ def _advance(
     return jax.lax.scan(step, state, length=_BLOCK)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _params(static: _Static, state: Any, start: Start, *arguments: Any) -> dict[str, Any]:
     svi = _svi(static)
     svi.init(jax.random.key(0), start, *arguments)
     return svi.get_params(state)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(Compiled, static_argnums=(0, 1))
 def _sample(
     static: _Static, n: int, key: Array, params: dict[str, Any], start: Start, *arguments: Any
 ) -> tuple[Array, Array]:

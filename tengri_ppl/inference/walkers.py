@@ -18,6 +18,7 @@ from jax import Array
 from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
 
@@ -63,7 +64,7 @@ def walk(flat: FlatTarget, key: Array, x: Array, n_steps: int, n_kept: int) -> A
     return jnp.concatenate([path.reshape(-1, x.shape[1]) for path in paths])
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def _walk(
     model: Model,
     layout: Layout,

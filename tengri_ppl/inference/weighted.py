@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 from jax import Array
 
@@ -16,11 +15,12 @@ from tengri_ppl.inference.pareto import (
     resample,
     smooth_weights,
 )
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["Record", "WeightedDraws", "mixture_density"]
 
 #: Log-density of a mixture at points (n, D), (n,).
-mixture_density = jax.jit(StudentTMixture.log_density)
+mixture_density = Compiled(StudentTMixture.log_density)
 
 
 @dataclass(frozen=True)

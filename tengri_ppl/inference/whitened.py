@@ -33,6 +33,7 @@ from tengri_ppl.inference.kernel import Kernel, LogDensity, Transition, Whitened
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode, start_refined
 from tengri_ppl.inference.target import Model, Target, site_values
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["first_states", "run_whitened", "whitened_log_density"]
 
@@ -81,7 +82,7 @@ def _first_transition(kernel: Kernel) -> Transition:
     return Transition(zero, jnp.zeros(shape, bool), jnp.zeros(shape, int))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def _begin(
     kernel: Kernel,
     model: Model,
@@ -108,7 +109,7 @@ def _begin(
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(u, keys))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def _advance(
     kernel: Kernel,
     model: Model,

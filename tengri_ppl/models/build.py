@@ -30,6 +30,7 @@ from tengri_ppl.physics.igm import IGM
 from tengri_ppl.physics.nebular import NebularData, band_curves
 from tengri_ppl.physics.ssp import SSPData
 from tengri_ppl.physics.templates import frequency_weights
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["at_redshifts", "build_forward"]
 
@@ -279,7 +280,7 @@ def _covered(low: float, high: float, ranges: list[tuple[float, float]]) -> bool
     return reached >= high
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _igm_transmission(igm: IGM, coefficients: Any, wave: Array, z: Array) -> Array:
     return igm_transmission(igm, coefficients, wave, z)
 

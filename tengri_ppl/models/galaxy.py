@@ -24,6 +24,7 @@ from tengri_ppl.models.likelihoods import flux_distribution, used_sigma
 from tengri_ppl.models.marginal import AmplitudeMarginal, amplitude_range, draw_log_amplitude
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
@@ -128,7 +129,7 @@ def can_marginalize(sed: SEDModel) -> bool:
     return amplitude_range(prior) is not None
 
 
-@jax.jit
+@Compiled
 def draw_amplitude(
     sed: SEDModel,
     noise: GaussianNoise,
@@ -162,7 +163,7 @@ def draw_amplitude(
     return jax.vmap(one)(jax.random.split(key, len(unit_flux)), unit_flux)
 
 
-@jax.jit
+@Compiled
 def sampling_coordinates(
     sed: SEDModel, noise: GaussianNoise, data: Array, params: Mapping[str, Array]
 ) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from tengri_ppl.models.best_fits import GalaxyProblem, best_fits
 from tengri_ppl.models.decentred import Coordinates, GalaxyLikelihoods, governed_names
 from tengri_ppl.models.population import ZERO_POINT, Population
 from tengri_ppl.observation.noise import GaussianNoise
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
@@ -24,7 +25,7 @@ __all__ = ["approximate_likelihoods"]
 _N_STARTS = 6
 
 
-@partial(jax.jit, static_argnums=6)
+@partial(Compiled, static_argnums=6)
 def approximate_likelihoods(
     sed: SEDModel,
     noise: GaussianNoise,

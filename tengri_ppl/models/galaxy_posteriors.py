@@ -13,6 +13,7 @@ from jax import Array
 from tengri_ppl.models.best_fits import GalaxyProblem, best_fits, parameter_values
 from tengri_ppl.models.population import Population, own_names
 from tengri_ppl.observation.noise import GaussianNoise
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
@@ -31,7 +32,7 @@ def _priors(sed: SEDModel, columns: Mapping[str, Array]) -> dict[str, Any]:
     return {name: sed.spec[name] for name in own_names(sed.spec, Population(), columns)}
 
 
-@partial(jax.jit, static_argnums=(5, 6))
+@partial(Compiled, static_argnums=(5, 6))
 def galaxy_start(
     sed: SEDModel,
     noise: GaussianNoise,
@@ -81,7 +82,7 @@ def galaxy_log_density(
     return jax.lax.map(problem.log_density, u, batch_size=max(1, _LANES // len(data)))
 
 
-@jax.jit
+@Compiled
 def galaxy_values(u: Array, sed: SEDModel, columns: Mapping[str, Array]) -> dict[str, Array]:
     """Parameters at standard normals u (..., D), with the same leading axes."""
     return parameter_values(_priors(sed, columns), u)

@@ -17,6 +17,7 @@ from tengri_ppl.models.entries import Fixed
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.structure import Structure
 from tengri_ppl.observation.photometry import BandQuadrature
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["choose_n_nodes", "redshift_nodes", "upper_bound"]
 
@@ -153,7 +154,7 @@ def _at_nodes(seen: np.ndarray, points: np.ndarray, nodes: np.ndarray) -> np.nda
     return seen[..., upper - 1] * (1.0 - share) + seen[..., upper] * share
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(Compiled, static_argnums=0)
 def _transmitted(structure: Structure, params: dict[str, Array], rest: Array) -> Array:
     """Transmission of the dust towards young and old stars, (n_draw, 2, *rest.shape)."""
 

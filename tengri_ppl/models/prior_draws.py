@@ -27,6 +27,7 @@ from tengri_ppl.models.galaxy import can_marginalize
 from tengri_ppl.models.likelihoods import used_sigma
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
@@ -59,7 +60,7 @@ class WeightedPrior(NamedTuple):
     log_weight: Array
 
 
-@partial(jax.jit, static_argnums=5)
+@partial(Compiled, static_argnums=5)
 def weigh_prior(
     sed: SEDModel,
     noise: GaussianNoise,

@@ -32,6 +32,7 @@ from tengri_ppl.models.likelihoods import flux_distribution
 from tengri_ppl.models.relations import static
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from tengri_ppl.models.sed import SEDModel
@@ -172,7 +173,7 @@ def tabulate_shared(
     return SharedLikelihood(table, tuple(names))
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+@partial(Compiled, static_argnums=(4, 5))
 def _tabulated(
     sed: SEDModel,
     noise: GaussianNoise,

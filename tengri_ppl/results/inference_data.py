@@ -32,6 +32,7 @@ from tengri_ppl.results.datasets import (
 from tengri_ppl.results.derived import DERIVED, derived_quantities
 from tengri_ppl.results.provenance import model_attributes, run_attributes
 from tengri_ppl.runtime.chunks import CHUNK, map_draws
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["build_inference_data"]
 
@@ -108,12 +109,12 @@ def build_inference_data(
 # -- evaluation ------------------------------------------------------------------------------------
 
 
-@jax.jit
+@Compiled
 def _prior_draws(sed: SEDModel, key: Array) -> dict[str, Array]:
     return sed.spec.sample_batch(key, CHUNK)
 
 
-@jax.jit
+@Compiled
 def _evaluate_chunk(
     sed: SEDModel, noise: GaussianNoise, data: Array, params: dict[str, Array], key: Array
 ) -> dict[str, Any]:

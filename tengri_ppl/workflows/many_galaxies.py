@@ -32,6 +32,7 @@ from tengri_ppl.models.reweighting import (
 from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.model_data import build_model_data
 from tengri_ppl.results.population import PopulationPosterior
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import peak_rss_bytes
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _summary(batches: GalaxyBatches, samples: Mapping[str, np.ndarray]) -> Any:
     )
 
 
-@jax.jit
+@Compiled
 def _moments(
     interim: InterimDraws, shared: dict[str, Array], draws: dict[str, Array]
 ) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.results.population import PopulationPosterior
 from tengri_ppl.results.predictive import PopulationCheck, build_check
 from tengri_ppl.runtime.chunks import CHUNK, map_draws
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from tengri_ppl.workflows.population import PopulationFitter
@@ -120,7 +121,7 @@ def _spread_draws(
     return {name: x[:, :, galaxy] for name, x in draws.items()}
 
 
-@partial(jax.jit, static_argnames="of_new")
+@partial(Compiled, static_argnames="of_new")
 def _replicate(
     sed: SEDModel,
     noise: GaussianNoise,

@@ -23,6 +23,7 @@ from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.chunks import map_draws
+from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.workflows.infer import infer
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _kept_draws(fitter: PopulationFitter, selection: Selection, key: Array, n: i
     return interim.selected(log_probability[:, :n_galaxy])
 
 
-@jax.jit
+@Compiled
 def _photometry(sed: SEDModel, draws: dict[str, Array]) -> Array:
     """Fluxes of draws (n, n_galaxy), shape (n, n_galaxy, n_band)."""
     return jax.lax.map(sed.predict_photometry, draws, batch_size=_LANES)
@@ -258,7 +259,7 @@ def check_effective(effective: np.ndarray, kept: np.ndarray | None, ids: Sequenc
         )
 
 
-@jax.jit
+@Compiled
 def _kish(interim: InterimDraws, shared: dict[str, Array]) -> Array:
     """Kish's effective number of draws for hyper-parameters (n,), shape (n, n_galaxy)."""
     return jax.lax.map(
@@ -266,7 +267,7 @@ def _kish(interim: InterimDraws, shared: dict[str, Array]) -> Array:
     )
 
 
-@jax.jit
+@Compiled
 def _pick(interim: InterimDraws, shared: dict[str, Array], key: Array) -> tuple[Array, Array]:
     """Pick a draw and a class of every galaxy by their weights; each (n, n_galaxy).
 

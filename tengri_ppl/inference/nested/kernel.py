@@ -26,6 +26,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tengri_ppl.distributions.layout import Layout, split
 from tengri_ppl.inference.target import Model, log_parts
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["Settings", "first_state", "make_kernel"]
 
@@ -105,7 +106,7 @@ def _interval(settings: Settings) -> Callable[..., Any]:
     return interval
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(Compiled, static_argnums=(0, 1, 2, 3))
 def first_state(
     model: Model,
     layout: Layout,

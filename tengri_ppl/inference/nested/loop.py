@@ -14,6 +14,7 @@ from jax import Array
 from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.nested.kernel import Settings, make_kernel
 from tengri_ppl.inference.target import Model
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["BLOCK", "Block", "advance", "insertion_ranks", "is_finished"]
 
@@ -61,7 +62,7 @@ def is_finished(state: AdaptiveNSState, num_delete: int, live_fraction: Array) -
     return little | (threshold >= likelihood.max())
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(Compiled, static_argnums=(0, 1, 2))
 def advance(
     model: Model,
     layout: Layout,

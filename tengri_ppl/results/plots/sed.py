@@ -19,6 +19,7 @@ from tengri_ppl.physics.cosmology import luminosity_distance_mpc
 from tengri_ppl.results.plots.draws import bands_of, spread_draws
 from tengri_ppl.results.plots.style import PALETTE, log_ticks, new_figure
 from tengri_ppl.results.variables import flat_draws, free_parameters
+from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +110,7 @@ def observed_spectra(
     return wave, np.asarray(luminosity, dtype=float) * factor[:, None]
 
 
-@jax.jit
+@Compiled
 def _shifted(forward: ForwardModel, luminosity: Array, redshift: Array, wave: Array) -> Array:
     """L_nu (n, n_wave) at observed wavelengths (n_wave,) behind the IGM."""
 
