@@ -16,7 +16,10 @@ import pytest
 import tengri_ppl as tg
 from tengri_ppl.runtime.cache import enable_persistent_cache
 
-QUICK_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+QUICK_FLAGS = (
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_backend_optimization_level=0"
+)
 ROOT = Path(__file__).resolve().parent.parent
 MAX_MEMORY_MAPS = 30_000
 

@@ -15,7 +15,7 @@ from numpyro.distributions import Unit
 
 from tengri_ppl.inference.chunked import in_chunks
 from tengri_ppl.inference.target import Model, Target, site_values
-from tengri_ppl.runtime.chunks import CHUNK, map_draws, points_at_once
+from tengri_ppl.runtime.chunks import CHUNK, map_chunks, map_draws, points_at_once
 from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = [
@@ -125,9 +125,7 @@ def _prior_batch(
         return {n: site["value"] for n, site in trace.items() if _is_parameter(site)}
 
     keys, draw = jax.random.split(key, n), in_chunks(model, one)
-    if n > at_once:
-        return jax.lax.map(lambda own: draw(own, (args, kwargs)), keys, batch_size=at_once)
-    return jax.vmap(draw, (0, None))(keys, (args, kwargs))
+    return map_chunks(lambda own: draw(own, (args, kwargs)), keys, at_once)
 
 
 def _is_parameter(site: Mapping[str, Any]) -> bool:

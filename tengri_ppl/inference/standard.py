@@ -26,7 +26,7 @@ from tengri_ppl.distributions.standard import (
 )
 from tengri_ppl.inference.target import Model, Target, _total
 from tengri_ppl.inference.whitening import Likelihood, depending, whitened
-from tengri_ppl.runtime.chunks import points_at_once
+from tengri_ppl.runtime.chunks import map_chunks, points_at_once
 from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = [
@@ -107,7 +107,7 @@ def _log_density(
         prior = -0.5 * jnp.sum(point**2) - 0.5 * point.size * jnp.log(2.0 * jnp.pi)
         return prior + log_likelihood(model, layout, point, args, kwargs)
 
-    density = jax.lax.map(one, xi, batch_size=points_at_once(length(layout)))
+    density = map_chunks(one, xi, points_at_once(length(layout)))
     return jnp.where(jnp.isfinite(density), density, -jnp.inf)
 
 
@@ -132,7 +132,7 @@ def _values(
     def one(point: Array) -> dict[str, Array]:
         return standard_values(model, layout, point, args, kwargs)
 
-    return jax.lax.map(one, xi, batch_size=points_at_once(length(layout)))
+    return map_chunks(one, xi, points_at_once(length(layout)))
 
 
 @lru_cache(maxsize=64)

@@ -13,6 +13,7 @@ from jax import Array
 from tengri_ppl.models.best_fits import GalaxyProblem, best_fits, parameter_values
 from tengri_ppl.models.population import Population, own_names
 from tengri_ppl.observation.noise import GaussianNoise
+from tengri_ppl.runtime.chunks import map_chunks
 from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def galaxy_log_density(
 ) -> Array:
     """Logarithms of the posteriors at standard normals u (n, n_galaxy, D), (n, n_galaxy)."""
     problem = GalaxyProblem(sed, noise, data, columns, _priors(sed, columns))
-    return jax.lax.map(problem.log_density, u, batch_size=max(1, _LANES // len(data)))
+    return map_chunks(problem.log_density, u, max(1, _LANES // len(data)))
 
 
 @Compiled

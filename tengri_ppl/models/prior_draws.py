@@ -27,6 +27,7 @@ from tengri_ppl.models.galaxy import can_marginalize
 from tengri_ppl.models.likelihoods import used_sigma
 from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
+from tengri_ppl.runtime.chunks import map_chunks
 from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def weigh_prior(
     normal = jax.random.normal(key_normal, (n,))
     chosen = jax.random.uniform(key_choice, (n,)) < _FROM_PRIOR
     lanes = max(1, _LANES // n_predicted)
-    x, log_weight = jax.lax.map(weighed, (values, normal, chosen), batch_size=lanes)
+    x, log_weight = map_chunks(weighed, (values, normal, chosen), lanes)
     return WeightedPrior(values, None if x is None else x.T, log_weight.T)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["CHUNK", "largest_divisor", "map_draws", "points_at_once"]
+__all__ = ["CHUNK", "largest_divisor", "map_chunks", "map_draws", "points_at_once"]
 
 #: Draws per evaluation.
 CHUNK = 500
@@ -29,6 +30,42 @@ def largest_divisor(n: int, at_most: int | None = None) -> int:
     """
     limit = n if at_most is None else min(n, at_most)
     return next(k for k in range(limit, 0, -1) if n % k == 0)
+
+
+def map_chunks(function: Callable[[Any], Any], points: Any, at_most: int) -> Any:
+    """Map a function over the leading axis, some points at a time, inside a compiled function.
+
+    As :func:`jax.lax.map` with ``batch_size``, which compiles the function a second time for a last
+    chunk that is smaller. Here all chunks have one size; where no divisor of the number of points
+    is about as large as the limit, the last chunk is filled up.
+
+    Parameters
+    ----------
+    function : callable
+        Function of a point.
+    points : pytree of Array, shape (n, ...)
+        The points.
+    at_most : int
+        Points at a time.
+
+    Returns
+    -------
+    pytree of Array, shape (n, ...)
+    """
+    n = len(jax.tree.leaves(points)[0])
+    if n <= at_most:
+        return jax.vmap(function)(points)
+    size = largest_divisor(n, at_most)
+    if 2 * size <= at_most:
+        size = -(-n // -(-n // at_most))
+    n_chunk = -(-n // size)
+    filled = points
+    if n < n_chunk * size:
+        every = jnp.arange(n_chunk * size) % n
+        filled = jax.tree.map(lambda x: x[every], points)
+    chunks = jax.tree.map(lambda x: x.reshape(n_chunk, size, *x.shape[1:]), filled)
+    found = jax.lax.map(jax.vmap(function), chunks)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], found)
 
 
 def map_draws(

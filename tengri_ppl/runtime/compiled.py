@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Callable
 from functools import cache, cached_property, update_wrapper
 from typing import Any
@@ -10,9 +13,10 @@ import jax
 
 __all__ = ["Compiled"]
 
-#: Without XLA's emitters for fused operations its compiler takes about half the time and less
-#: memory, and what it compiles is as fast here (benchmarks/compilation.py).
-_ON_CPU = {"xla_cpu_use_fusion_emitters": False}
+#: Without XLA's emitters for fused operations, and with LLVM's first level of optimisation, the
+#: compiler takes about half the time and memory, and its programs are as fast here
+#: (docs/sampling.md). Above that level random numbers take it a second for every site.
+_ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 
 class Compiled:
@@ -59,12 +63,17 @@ class Compiled:
 
 
 @cache
-def _compiler_options() -> dict[str, Any] | None:
-    """Options for the backend in use, if its compiler knows them."""
+def _compiler_options() -> dict[str, bool | int] | None:
+    """Options for the backend in use that its compiler knows, with values of ``XLA_FLAGS``."""
     if jax.default_backend() != "cpu":
         return None
+    flags = dict(re.findall(r"--(\w+)=(\S+)", os.environ.get("XLA_FLAGS", "")))
+    options = {
+        name: type(value)(json.loads(flags[name])) if name in flags else value
+        for name, value in _ON_CPU.items()
+    }
     try:
-        jax.jit(lambda: 0, compiler_options=_ON_CPU)()
+        jax.jit(lambda: 0, compiler_options=options)()
     except jax.errors.JaxRuntimeError:
         return None
-    return _ON_CPU
+    return options

@@ -18,7 +18,7 @@ from tengri_ppl.observation.noise import GaussianNoise
 from tengri_ppl.physics.constants import MICROJANSKY_CGS
 from tengri_ppl.results.population import PopulationPosterior
 from tengri_ppl.results.predictive import PopulationCheck, build_check
-from tengri_ppl.runtime.chunks import CHUNK, map_draws
+from tengri_ppl.runtime.chunks import CHUNK, map_chunks, map_draws
 from tengri_ppl.runtime.compiled import Compiled
 
 if TYPE_CHECKING:
@@ -144,4 +144,4 @@ def _replicate(
         return replicate(key_observe, sed, noise, data, values, of_new=of_new)
 
     keys = jax.random.split(key, len(next(iter(draws.values()))))
-    return jax.lax.map(one, (keys, draws), batch_size=_LANES)
+    return map_chunks(one, (keys, draws), _LANES)

@@ -22,7 +22,7 @@ from tengri_ppl.models.shared_likelihood import SharedLikelihood, tabulate_share
 from tengri_ppl.results.interim import InterimSample
 from tengri_ppl.results.population import PopulationPosterior, with_population
 from tengri_ppl.results.posterior import Posterior
-from tengri_ppl.runtime.chunks import map_draws
+from tengri_ppl.runtime.chunks import map_chunks, map_draws
 from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.workflows.infer import infer
 
@@ -210,7 +210,7 @@ def _kept_draws(fitter: PopulationFitter, selection: Selection, key: Array, n: i
 @Compiled
 def _photometry(sed: SEDModel, draws: dict[str, Array]) -> Array:
     """Fluxes of draws (n, n_galaxy), shape (n, n_galaxy, n_band)."""
-    return jax.lax.map(sed.predict_photometry, draws, batch_size=_LANES)
+    return map_chunks(sed.predict_photometry, draws, _LANES)
 
 
 def _effective(interim: InterimDraws, shared: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -262,9 +262,7 @@ def check_effective(effective: np.ndarray, kept: np.ndarray | None, ids: Sequenc
 @Compiled
 def _kish(interim: InterimDraws, shared: dict[str, Array]) -> Array:
     """Kish's effective number of draws for hyper-parameters (n,), shape (n, n_galaxy)."""
-    return jax.lax.map(
-        lambda own: effective_draws(interim.log_weights(own)), shared, batch_size=_LANES
-    )
+    return map_chunks(lambda own: effective_draws(interim.log_weights(own)), shared, _LANES)
 
 
 @Compiled
@@ -282,4 +280,4 @@ def _pick(interim: InterimDraws, shared: dict[str, Array], key: Array) -> tuple[
         return picked % n_draw, picked // n_draw
 
     n = len(next(iter(shared.values())))
-    return jax.lax.map(one, (jax.random.split(key, n), shared), batch_size=_LANES)
+    return map_chunks(one, (jax.random.split(key, n), shared), _LANES)
