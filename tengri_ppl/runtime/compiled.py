@@ -10,6 +10,7 @@ from functools import cache, cached_property, update_wrapper
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 __all__ = ["Compiled"]
 
@@ -20,10 +21,10 @@ _ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level
 
 
 class Compiled:
-    """A compiled function that is called from Python, and not inside of other compiled functions.
+    """A compiled function, with options for the compiler where they are of use.
 
-    There JAX takes no options of the compiler, and says so; functions that may be called in both
-    ways are for :func:`jax.jit`.
+    JAX takes such options for whole programs. Inside of another compiled function, or under
+    :func:`jax.grad` or :func:`jax.vmap`, this is :func:`jax.jit`.
 
     Parameters
     ----------
@@ -40,26 +41,39 @@ class Compiled:
         self._options = options
 
     @cached_property
-    def _jitted(self) -> Any:
+    def _program(self) -> Any:
         """The function for the backend, which JAX starts no earlier than this."""
-        return jax.jit(
-            self.__wrapped__,  # type: ignore[attr-defined]
-            compiler_options=_compiler_options(),
-            **self._options,
-        )
+        return self._jitted(_compiler_options())
+
+    @cached_property
+    def _part(self) -> Any:
+        """The function as a part of others."""
+        return self._jitted(None)
+
+    def _jitted(self, options: dict[str, Any] | None) -> Any:
+        function: Callable[..., Any] = self.__wrapped__  # type: ignore[attr-defined]
+        return jax.jit(function, compiler_options=options, **self._options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compile the function for the shapes of these arguments if need be, and call it."""
-        return self._jitted(*args, **kwargs)
+        jitted = self._part if _is_traced((args, kwargs)) else self._program
+        return jitted(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """Lower the function for arguments without running it, as :func:`jax.jit` does."""
-        return self._jitted.lower(*args, **kwargs)
+        return self._program.lower(*args, **kwargs)
 
     def clear_cache(self) -> None:
         """Drop what has been compiled."""
-        if "_jitted" in vars(self):
-            self._jitted.clear_cache()
+        for name in ("_program", "_part"):
+            if name in vars(self):
+                vars(self)[name].clear_cache()
+
+
+def _is_traced(arguments: Any) -> bool:
+    """Whether JAX is tracing, with or without these arguments."""
+    values = (jnp.zeros(()), *jax.tree.leaves(arguments))
+    return any(isinstance(value, jax.core.Tracer) for value in values)
 
 
 @cache

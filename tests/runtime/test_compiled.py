@@ -47,9 +47,18 @@ def test_it_is_compiled_once_until_its_cache_is_cleared():
     assert count.programs == before + 1
 
 
-def test_inside_another_compiled_function_it_is_refused():
-    with pytest.raises(ValueError, match="top-level"):
-        jax.jit(lambda x: power(2, x))(1.0)
+@pytest.mark.parametrize("closed_over", [False, True])
+def test_it_may_be_a_part_of_another_compiled_function(closed_over):
+    x = jnp.arange(3.0)
+    if closed_over:
+        assert jax.jit(lambda: power(2, x))().tolist() == [0.0, 1.0, 4.0]
+    else:
+        assert jax.jit(lambda x: power(2, x))(x).tolist() == [0.0, 1.0, 4.0]
+
+
+def test_it_can_be_transformed():
+    assert jax.grad(partial(power, 3))(2.0) == 12.0
+    assert jax.vmap(partial(power, 2))(jnp.arange(3.0)).tolist() == [0.0, 1.0, 4.0]
 
 
 def test_flags_of_the_user_go_first(options, monkeypatch):
