@@ -226,11 +226,12 @@ def run_smc(
 def _first_islands(flat: FlatTarget, key: Array, options: SMCOptions) -> _Island:
     shape = (options.num_chains, options.n_particles)
     particles = flat.prior(key, shape[0] * shape[1]).reshape(*shape, flat.dimension)
-    weights = jnp.full(shape, 1.0 / shape[1])
-    zero = jnp.zeros(shape[0])
+    # without weak types, which would make the first stage another program than all others
+    weights = jnp.full(shape, 1.0 / shape[1], particles.dtype)
+    zero = jnp.zeros(shape[0], particles.dtype)
     return _Island(
         TemperedSMCState(particles, weights, zero),
-        jnp.full(shape[0], _FIRST_STEP_SIZE),
+        jnp.full(shape[0], _FIRST_STEP_SIZE, particles.dtype),
         zero,
         zero,
     )
