@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from tengri_ppl.runtime.chunks import largest_divisor
+from tengri_ppl.runtime.chunks import map_chunks
 
 __all__ = ["Chunked", "differentiable_in_chunks", "in_chunks"]
 
@@ -64,7 +64,7 @@ def in_chunks(model: Function, function: Function) -> Function:
             return function(*jax.tree.unflatten(structure, _merged(leaves, mapped, points)))
 
         points = [leaf for leaf, moves in zip(leaves, mapped, strict=True) if moves]
-        out = _mapped(one, points, n, model.chunk_size)
+        out = _mapped(one, points, model.chunk_size)
         return out, jax.tree.map(lambda _: bool(points), out)
 
     return limited
@@ -91,13 +91,11 @@ def differentiable_in_chunks(model: Function, function: Function) -> Function:
     return differentiable
 
 
-def _mapped(one: Function, points: list[Any], n: int, chunk_size: int) -> Any:
+def _mapped(one: Function, points: list[Any], chunk_size: int) -> Any:
     """Map over the leading axis of all points; nothing may depend on it."""
     if not points:
         return one(points)
-    if n <= chunk_size:
-        return jax.vmap(one)(points)
-    return jax.lax.map(one, points, batch_size=largest_divisor(n, chunk_size))
+    return map_chunks(one, points, chunk_size)
 
 
 def _merged(leaves: list[Any], mapped: list[bool], points: list[Any]) -> list[Any]:

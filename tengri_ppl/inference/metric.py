@@ -12,7 +12,7 @@ from jax import Array
 from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.inference.standard import whitened_prediction
 from tengri_ppl.inference.target import Model
-from tengri_ppl.runtime.chunks import largest_divisor
+from tengri_ppl.runtime.chunks import map_chunks
 from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["SOLVED", "MetricDraws", "draw_around", "iterate"]
@@ -145,13 +145,13 @@ def _drawn(predict: Any, curved: bool, frame: _Frame, y: Array) -> MetricDraws:
         x = frame.mean + frame.rooted(y, -1.0)
         return MetricDraws(x, log_q, jnp.zeros(len(y)), jnp.asarray(len(frame.root)))
     solve = partial(_solve_curve, predict, frame)
-    x, log_q, residual, n = jax.lax.map(solve, y, batch_size=_at_once(frame, y))
+    x, log_q, residual, n = map_chunks(solve, y, _at_once(frame))
     return MetricDraws(x, norm + log_q, residual, jnp.sum(n) * (len(frame.root) + 1))
 
 
-def _at_once(frame: _Frame, draws: Array) -> int:
+def _at_once(frame: _Frame) -> int:
     """Return the number of draws whose Jacobians are evaluated at once."""
-    return largest_divisor(len(draws), max(_LANES // max(len(frame.root), 1), 1))
+    return max(_LANES // max(len(frame.root), 1), 1)
 
 
 def _solve_curve(predict: Any, frame: _Frame, y: Array) -> tuple[Array, Array, Array, Array]:
@@ -215,7 +215,7 @@ def _newton_step(predict: Any, frame: _Frame, centre: Array, offset: Array, weig
         energy = jnp.sum(jnp.where(weight > 0.0, weight * energies, 0.0))
         return jnp.where(jnp.isfinite(energy), energy, jnp.inf)
 
-    gradients, metrics = jax.lax.map(local, offset, batch_size=_at_once(frame, offset))
+    gradients, metrics = map_chunks(local, offset, _at_once(frame))
     gradient, metric = weight @ gradients, jnp.einsum("n,nij->ij", weight, metrics)
     metric = metric + frame.rooted(jnp.eye(centre.size), -2.0)
     step = -frame.rooted(jnp.linalg.solve(metric, frame.rooted(gradient, -1.0)), -1.0)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 __all__ = ["Compiled"]
 
 #: Without XLA's emitters for fused operations, and with LLVM's first level of optimisation, the
-#: compiler takes about half the time and memory, and its programs are as fast here
+#: compiler takes about half the time and less memory, and its programs are as fast here
 #: (docs/sampling.md). Above that level random numbers take it a second for every site.
 _ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 

@@ -30,7 +30,7 @@ def test_every_point_is_mapped_in_chunks_of_one_size(n, at_most):
 @pytest.mark.parametrize(("n", "at_most", "expected"), [(12, 5, 4), (13, 5, 5), (500, 221, 125)])
 def test_chunks_are_as_large_as_may_be(n, at_most, expected):
     lowered = jax.jit(lambda x: map_chunks(jnp.sin, x, at_most)).lower(jnp.zeros(n))
-    assert f"stablehlo.sine %{{}} : tensor<{expected}xf32>".split("{}")[1] in lowered.as_text()
+    assert f"tensor<{expected}xf32>" in lowered.as_text()
 
 
 def test_random_keys_are_points_too():
