@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from tengri_ppl.inference.arrow import Frame, Mean, frame_at
 from tengri_ppl.inference.arrow_draws import Normals, PlatedDraws, draw_evaluations, draw_plated
 from tengri_ppl.inference.arrow_mean import IMPROVE_EVALUATIONS, first_members, improve
 from tengri_ppl.inference.plated import Structure
-from tengri_ppl.runtime.compiled import Compiled
+from tengri_ppl.runtime.compiled import Compiled, compiling
 from tengri_ppl.runtime.threads import map_in_threads
 
 __all__ = ["draw_by_member", "move_mean"]
@@ -56,14 +57,32 @@ class _Programs:
         def draws(y: Normals) -> PlatedDraws:
             return draw_plated(*self.static, frame, mean, y, curved, *self.arguments)
 
-        # the first call compiles
+        # the first call compiles, if that has not been done
         parts = (map_in_threads if self.compiled else map)(draws, _halves(y))
         self.compiled = True
-        return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+        return _whole(parts)
 
     def improve(self, frame: Frame, mean: Mean, draws: PlatedDraws) -> tuple[Mean, Array, Array]:
         """Move a mean."""
         return improve(*self.static, frame, mean, draws, *self.arguments)
+
+    def lowered(self, n_pairs: int) -> tuple[jax.stages.Lowered, ...]:
+        """Lower what draws and what moves the mean, the largest of the programs."""
+        curved = jnp.asarray(self.run.method == "geovi")
+
+        def called_with() -> tuple[Frame, Mean, Normals, PlatedDraws]:
+            mean = Mean(*self.structure.cut(jnp.zeros(self.run.flat.dimension)))
+            frame = frame_at(*self.static, mean, *self.arguments)
+            y = _normals(jax.random.key(0), n_pairs, mean, frame.there.prediction.shape)
+            parts = _halves(_turned(frame, y))
+            draw = partial(draw_plated, *self.static, frame, mean)
+            return frame, mean, parts[0], _whole(draw(y, curved, *self.arguments) for y in parts)
+
+        frame, mean, y, draws = jax.eval_shape(called_with)
+        return (
+            draw_plated.lower(*self.static, frame, mean, y, curved, *self.arguments),
+            improve.lower(*self.static, frame, mean, draws, *self.arguments),
+        )
 
 
 def draw_by_member(
@@ -98,11 +117,13 @@ def draw_by_member(
     programs, options = _Programs(run, structure), run.options
     n_pairs = options.n_pairs or _N_PAIRS
     if xi is None:
-        mean = _search(programs, keys[0], options.n_modes or _N_MODES)
+        with compiling(*programs.lowered(n_pairs)):
+            mean = _search(programs, keys[0], options.n_modes or _N_MODES)
     else:
         mean = Mean(*structure.cut(xi))
     frame = programs.frame(mean)
-    y = _normals(keys[1], n_pairs, mean, frame.there.prediction)
+    shape = frame.there.prediction.shape
+    y = _normals(keys[1], n_pairs, mean, shape)
 
     def move(mean: Mean) -> tuple[Mean, Array, Array, int]:
         frame = programs.frame(mean)
@@ -114,7 +135,7 @@ def draw_by_member(
     points, log_q, solved = [], [], []
     for key in jax.random.split(keys[2], -(-options.n_samples // (2 * n_pairs))):
         # as many at a time as before, so that nothing is compiled anew
-        draws = programs.draw(frame, mean, _normals(key, n_pairs, mean, frame.there.prediction))
+        draws = programs.draw(frame, mean, _normals(key, n_pairs, mean, shape))
         points.append(_joined(structure, mean, draws.offset))
         log_q.append(np.asarray(draws.log_q))
         solved.append(np.asarray(draws.solved))
@@ -185,6 +206,7 @@ def _search(programs: _Programs, key: Array, n: int) -> Mean:
     return Mean(shared, x)
 
 
+@Compiled
 def _log_marginal(shared: Array, x: Array, frame: Frame) -> Array:
     """Laplace's approximation at the members' modes x, up to a constant."""
     log_volume = -0.5 * jnp.sum(jnp.log1p(frame.singular**2))
@@ -245,19 +267,21 @@ def _better(
     return chosen(tried, x), after._replace(**kept), damping
 
 
+@Compiled
 def _energy(frame: Frame, x: Array) -> Array:
     energy = 0.5 * jnp.sum(x**2, axis=1) - frame.there.log_likelihood
     return jnp.where(jnp.isfinite(energy), energy, jnp.inf)
 
 
-def _normals(key: Array, n: int, mean: Mean, prediction: Array) -> Normals:
-    """``n`` pairs of standard normals, and their mirror images.
+@partial(Compiled, static_argnums=(1, 3))
+def _normals(key: Array, n: int, mean: Mean, shape: tuple[int, int]) -> Normals:
+    """``n`` pairs of standard normals, for data of this shape (G, B), and their mirror images.
 
     Those of the data have directions at right angles, so that few have nearly the covariance of
     many: by chance alone they would move the means of the members.
     """
     key_shared, key_local, *keys = jax.random.split(key, 4)
-    n_member, n_data = prediction.shape
+    n_member, n_data = shape
     shapes = -(-n // max(1, n_data)), n_member, n_data, n_data
     directions = jnp.linalg.qr(jax.random.normal(keys[0], shapes))[0]
     directions = jnp.moveaxis(directions, 3, 1).reshape(-1, n_member, n_data)[:n]
@@ -296,6 +320,11 @@ def _halves(y: Normals) -> list[Normals]:
     if n % 4:
         return [y]
     return [jax.tree.map(lambda x, i=i: x[i : i + n // 2], y) for i in (0, n // 2)]
+
+
+def _whole(parts: Iterable[PlatedDraws]) -> PlatedDraws:
+    """Put together what has been cut."""
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
 
 def _joined(structure: Structure, mean: Mean, offset: Mean) -> np.ndarray:

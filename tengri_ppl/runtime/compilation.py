@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -51,9 +51,20 @@ def compiled_bytes(lowered: jax.stages.Lowered) -> int:
 
 @dataclass
 class CompilationCount:
-    """Number of programs that XLA compiled, or fetched from the persistent cache."""
+    """Programs that XLA compiled, or fetched from the persistent cache.
 
-    programs: int = 0
+    Attributes
+    ----------
+    names : list of str
+        Of the functions, in the order in which they were ready.
+    """
+
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def programs(self) -> int:
+        """Number of programs."""
+        return len(self.names)
 
 
 @contextmanager
@@ -61,9 +72,9 @@ def count_compilations() -> Iterator[CompilationCount]:
     """Count the programs that are compiled inside the ``with`` block."""
     count = CompilationCount()
 
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+    def listen(event: str, duration_secs: float, **details: str | int) -> None:
         if event == _COMPILE_EVENT:
-            count.programs += 1
+            count.names.append(str(details.get("fun_name", "")))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:

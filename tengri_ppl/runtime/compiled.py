@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, cached_property, update_wrapper
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "compiling"]
 
 #: Without XLA's emitters for fused operations, and with LLVM's first level of optimisation, the
 #: compiler takes about half the time and less memory, and its programs are as fast here
@@ -68,6 +70,25 @@ class Compiled:
         for name in ("_program", "_part"):
             if name in vars(self):
                 vars(self)[name].clear_cache()
+
+
+@contextmanager
+def compiling(*programs: jax.stages.Lowered) -> Iterator[None]:
+    """Compile programs in a thread while the block runs, which ends when they are compiled.
+
+    Calls of the functions find them compiled. Only lowering them calls models, which has to be done
+    in one thread, as NumPyro's handlers are those of the process.
+
+    Parameters
+    ----------
+    *programs : jax.stages.Lowered
+        From :meth:`Compiled.lower`.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        done = [pool.submit(program.compile) for program in programs]
+        yield
+    for each in done:
+        each.result()
 
 
 def _is_traced(arguments: Any) -> bool:

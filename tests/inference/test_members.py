@@ -16,6 +16,7 @@ from tengri_ppl.inference.members import _normals, _Programs, _search, _turned
 from tengri_ppl.inference.plated import member_likelihoods, plate_structure
 from tengri_ppl.inference.standard import StandardTarget
 from tengri_ppl.inference.target import Target
+from tengri_ppl.runtime.compilation import count_compilations
 
 G, B, K = 12, 3, 4
 RNG = np.random.default_rng(0)
@@ -184,7 +185,7 @@ def test_draws_that_are_turned_are_the_same_in_distribution():
     view, structure = made(0.0)
     mean = Mean(jnp.zeros(2), jnp.zeros((G, K)))
     frame = frame_at(members, structure, mean, *view.arguments)
-    y = _turned(frame, _normals(jax.random.key(1), 4000, mean, frame.there.prediction))
+    y = _turned(frame, _normals(jax.random.key(1), 4000, mean, frame.there.prediction.shape))
     for x in (y.local, y.data):
         covariance = np.einsum("nga,ngb->gab", x, x) / len(x)
         expected = np.broadcast_to(np.eye(x.shape[2]), covariance.shape)
@@ -192,6 +193,16 @@ def test_draws_that_are_turned_are_the_same_in_distribution():
         np.testing.assert_allclose(covariance, expected, atol=5.0 * np.sqrt(2.0 / 4000))
     across = np.einsum("nga,ngb->gab", y.local, y.data) / len(y.data)
     np.testing.assert_allclose(across, 0.0, atol=5.0 / np.sqrt(4000))
+
+
+def test_programs_that_are_compiled_ahead_are_those_that_run(monkeypatch):
+    monkeypatch.setattr(geometric, "_MOST_DENSE", 0)
+    # of a size that no other test has
+    arguments = (MATRIX[:5], DATA[:5], jnp.zeros(()))
+    with count_compilations() as count:
+        tg.infer(members, arguments, None, "geovi", jax.random.key(2), n_samples=8)
+    largest = [name for name in count.names if name in ("jit(draw_plated)", "jit(improve)")]
+    assert sorted(largest) == ["jit(draw_plated)", "jit(improve)"]
 
 
 def one_datum(data):

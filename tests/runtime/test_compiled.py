@@ -10,7 +10,7 @@ import pytest
 
 from tengri_ppl.runtime import compiled
 from tengri_ppl.runtime.compilation import count_compilations
-from tengri_ppl.runtime.compiled import Compiled
+from tengri_ppl.runtime.compiled import Compiled, compiling
 
 FUSION, LEVEL = "xla_cpu_use_fusion_emitters", "xla_backend_optimization_level"
 
@@ -45,6 +45,25 @@ def test_it_is_compiled_once_until_its_cache_is_cleared():
         power.clear_cache()
         power(2, x)
     assert count.programs == before + 1
+
+
+def test_it_is_found_compiled_where_that_was_done_in_a_thread():
+    x = jnp.arange(5.0)
+    with count_compilations() as count:
+        with compiling(power.lower(3, jax.ShapeDtypeStruct(x.shape, x.dtype))):
+            pass
+        before = count.names.count("jit(power)")
+        power(3, x)
+    assert before == count.names.count("jit(power)") == 1
+
+
+def test_what_goes_wrong_in_the_thread_is_raised():
+    class Broken:
+        def compile(self):
+            raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"), compiling(Broken()):
+        pass
 
 
 @pytest.mark.parametrize("closed_over", [False, True])
