@@ -49,7 +49,7 @@ def alone(noisy, unit):
 
 @pytest.mark.slow
 @pytest.mark.optimised
-def test_errors_shrink_by_the_factor_of_theory(simulated):
+def test_errors_shrink_by_the_factor_of_theory(simulated, measured):
     """A galaxy with variance v in a population of width w keeps the variance v / (1 + v / w^2).
 
     Errors are small enough for Gaussian likelihoods. With 300 galaxies the ratio of the mean
@@ -67,6 +67,7 @@ def test_errors_shrink_by_the_factor_of_theory(simulated):
     own, variance = alone(noisy, unit)
     ratio = np.mean((together - mass) ** 2) / np.mean((own - mass) ** 2)
     theory = np.mean(variance / (1.0 + variance / WIDTH**2)) / np.mean(variance)
-    print(f"mean squared errors: ratio {ratio:.3f}, by theory {theory:.3f}")
+    measured("shrinkage: factor of the mean squared error", ratio)
+    measured("shrinkage: factor by theory", theory)
     assert theory < 0.7
     assert ratio == pytest.approx(theory, rel=0.2)

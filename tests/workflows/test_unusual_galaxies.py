@@ -40,7 +40,7 @@ def fitter(request, sed):
     return request.param, tg.PopulationFitter(sed, galaxies, population=population, n_pad=N)
 
 
-def check(name, posterior):
+def check(name, posterior, measured, how):
     """The mean is that of the galaxies, and the width knows whether there are several."""
     mass = POPULATIONS[name]
     loc, scale = (posterior.shared_samples[f"{MASS}_{k}"].astype(float) for k in ("loc", "scale"))
@@ -49,6 +49,10 @@ def check(name, posterior):
     own = posterior.inference_data.posterior[MASS].mean(("chain", "draw")).values
     np.testing.assert_allclose(own, mass, atol=0.15)
     middle = np.median(scale)
+    label = f"unusual galaxies, {name}, {how}"
+    measured(f"{label}: mean of the population [widths]", (loc.mean() - mass.mean()) / loc.std())
+    measured(f"{label}: masses of the galaxies [dex]", own - mass)
+    measured(f"{label}: scatter of the population [dex]", middle)
     if name == "equal":
         assert middle < 0.15
     elif name == "outlier":
@@ -57,14 +61,14 @@ def check(name, posterior):
         assert 0.3 < middle < 1.1  # the median of the prior is 0.67
 
 
-def test_they_are_fitted_in_two_steps(fitter):
+def test_they_are_fitted_in_two_steps(fitter, measured):
     name, population = fitter
     found = population.run_two_step(
         jax.random.key(0), n_draws=1000, sampling={"n_prior": 32_768, "max_passes": 0}, **SHORT
     )
-    check(name, found)
+    check(name, found, measured, "two steps")
 
 
-def test_they_are_fitted_together(fitter):
+def test_they_are_fitted_together(fitter, measured):
     name, population = fitter
-    check(name, population.run("mcmc_nuts", jax.random.key(1), **SHORT))
+    check(name, population.run("mcmc_nuts", jax.random.key(1), **SHORT), measured, "NUTS")

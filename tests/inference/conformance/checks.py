@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import arviz as az
@@ -63,9 +63,14 @@ def monte_carlo_errors(x: np.ndarray, result: InferenceResult) -> tuple[float, f
     return mean_error * inflation, sd_error * inflation
 
 
-def check_exact(result: InferenceResult, problem: Problem) -> None:
+def check_exact(
+    result: InferenceResult, problem: Problem, measured: Callable[..., None], label: str
+) -> None:
     """Means within 4 standard errors, standard deviations within 5 % beside theirs."""
-    for d in deviations(result, problem):
+    found = list(deviations(result, problem))
+    measured(f"{label}: means [standard errors]", [d.mean / d.mean_error for d in found])
+    measured(f"{label}: standard deviations [relative]", [d.sd for d in found])
+    for d in found:
         assert abs(d.mean) < MAX_Z * d.mean_error, d
         assert abs(d.sd) < MAX_SD_ERROR + MAX_Z * d.sd_error, d
         # or the test would say nothing

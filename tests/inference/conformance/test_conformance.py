@@ -117,11 +117,11 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("method", "name"), PAIRS)
-def test_known_moments(method, name):
+def test_known_moments(method, name, measured):
     known = problem(name)
     result = method.run(known.target, jax.random.key(7), options(method))
     if method.exact and (name != "two modes" or method.name in ACROSS_MODES):
-        check_exact(result, known)
+        check_exact(result, known, measured, f"exact methods, {name}")
         check_evidence(result, known)
     elif not says_that_it_is_off(result, method.exact):
         shift, width_error = worst(result, known)

@@ -40,7 +40,7 @@ PAIRS = [
 @pytest.mark.parametrize(
     ("name", "method", "options"), PAIRS, ids=[f"{method}-{name}" for name, method, _ in PAIRS]
 )
-def test_reference_draws(folder, name, method, options):
+def test_reference_draws(folder, name, method, options, measured):
     known = posteriordb.load(name, folder)
     result = get_method(method).run(known.target, jax.random.key(3), options)
-    check_exact(result, known)
+    check_exact(result, known, measured, f"{method}, {name}")
