@@ -71,14 +71,20 @@ class Approximation:
         self.diagnostics["n_evaluations"] = total
 
     def result(
-        self, x: Array, log_q: Array | None = None, key: Array | None = None
+        self,
+        x: Array,
+        log_q: Array | None = None,
+        key: Array | None = None,
+        log_p: np.ndarray | None = None,
     ) -> InferenceResult:
         """Return draws x (n, D) as a result; with their log q (n,) they are assessed.
 
-        Engines with an option ``reweight`` give a random key for it.
+        Engines with an option ``reweight`` give a random key for it, and those that know them
+        already the log-densities (n,) of the posterior.
         """
-        log_p = np.asarray(self.flat.log_density(x), dtype=float)
-        self.count(len(x))
+        if log_p is None:
+            log_p = np.asarray(self.flat.log_density(x), dtype=float)
+            self.count(len(x))
         if log_q is not None:
             log_density = np.asarray(log_q, dtype=float)
             self.diagnostics |= assess(log_p, log_density)

@@ -160,11 +160,10 @@ def _run(
     structure = plate_structure(view) if view.dimension > _MOST_DENSE else None
     *keys, key_pick = jax.random.split(key, 4)
     if structure is None:
-        x, log_q = _with_all(run, keys, start, progress)
-    else:
-        xi = None if start is None else _first_mean(view, keys[0], start, 1)
-        x, log_q = draw_by_member(run, structure, keys, xi, progress)
-    return run.result(x, log_q, key_pick)
+        return run.result(*_with_all(run, keys, start, progress), key_pick)
+    xi = None if start is None else _first_mean(view, keys[0], start, 1)
+    x, log_q, log_p = draw_by_member(run, structure, keys, xi, progress)
+    return run.result(x, log_q, key_pick, log_p)
 
 
 def _with_all(

@@ -91,7 +91,7 @@ def draw_by_member(
     keys: Sequence[Array],
     xi: Array | None,
     progress: Any,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, np.ndarray]:
     """Run MGVI or geoVI; draw around the mean.
 
     Parameters
@@ -113,6 +113,8 @@ def draw_by_member(
         Draws in standard coordinates.
     log_q : Array, shape (n,)
         Logarithms of their densities.
+    log_p : ndarray, shape (n,)
+        Log-posterior there up to the evidence; -inf where it is not finite.
     """
     programs, options = _Programs(run, structure), run.options
     n_pairs = options.n_pairs or _N_PAIRS
@@ -132,17 +134,19 @@ def draw_by_member(
 
     mean = move_mean(run, move, mean, progress)
     frame = programs.frame(mean)
-    points, log_q, solved = [], [], []
+    points, log_q, log_p, solved = [], [], [], []
     for key in jax.random.split(keys[2], -(-options.n_samples // (2 * n_pairs))):
         # as many at a time as before, so that nothing is compiled anew
         draws = programs.draw(frame, mean, _normals(key, n_pairs, mean, shape))
         points.append(_joined(structure, mean, draws.offset))
         log_q.append(np.asarray(draws.log_q))
+        log_p.append(_log_posterior(points[-1], draws))
         solved.append(np.asarray(draws.solved))
     if run.method == "geovi":
         run.diagnostics["unsolved_share"] = float(1.0 - np.mean(solved))
-    n = slice(options.n_samples)
-    return jnp.asarray(np.concatenate(points)[n]), jnp.asarray(np.concatenate(log_q)[n])
+    n = options.n_samples
+    xi, *densities = (np.concatenate(parts)[:n] for parts in (points, log_q, log_p))
+    return jnp.asarray(xi), jnp.asarray(densities[0]), densities[1]
 
 
 def move_mean(
@@ -325,6 +329,13 @@ def _halves(y: Normals) -> list[Normals]:
 def _whole(parts: Iterable[PlatedDraws]) -> PlatedDraws:
     """Put together what has been cut."""
     return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+
+
+def _log_posterior(xi: np.ndarray, draws: PlatedDraws) -> np.ndarray:
+    """Add the members' log-likelihoods to the prior's density at draws xi (n, D)."""
+    prior = -0.5 * np.sum(xi.astype(float) ** 2, axis=1) - 0.5 * xi.shape[1] * np.log(2.0 * np.pi)
+    log_p = prior + np.sum(np.asarray(draws.there.log_likelihood, dtype=float), axis=1)
+    return np.where(np.isfinite(log_p), log_p, -np.inf)
 
 
 def _joined(structure: Structure, mean: Mean, offset: Mean) -> np.ndarray:

@@ -108,6 +108,19 @@ def test_densities_of_draws(drawn):
         assert draws.log_q[i] == pytest.approx(expected, abs=0.05)
 
 
+def test_posterior_densities_of_draws(monkeypatch):
+    """Those that come with the draws are the model's."""
+    monkeypatch.setattr(geometric, "_MOST_DENSE", 0)
+    view, _ = made(0.02)
+    found = geometric.run_geovi(
+        view.target, jax.random.key(2), geometric.GeometricOptions(n_samples=8)
+    )
+    values = {name: np.asarray(found.samples[name][0]) for name, _ in view.layout}
+    xi = np.stack([view.coordinates({k: x[i] for k, x in values.items()}) for i in range(8)])
+    expected = view.log_density(jnp.asarray(xi))
+    np.testing.assert_allclose(found.sample_stats["lp"][0], expected, atol=2e-3)
+
+
 def test_coordinates_are_cut_and_joined():
     view, structure = made(0.0)
     assert structure.size == G and structure.n_local == K
