@@ -145,8 +145,8 @@ def draw_by_member(
     if run.method == "geovi":
         run.diagnostics["unsolved_share"] = float(1.0 - np.mean(solved))
     n = options.n_samples
-    xi, *densities = (np.concatenate(parts)[:n] for parts in (points, log_q, log_p))
-    return jnp.asarray(xi), jnp.asarray(densities[0]), densities[1]
+    drawn, *densities = (np.concatenate(parts)[:n] for parts in (points, log_q, log_p))
+    return jnp.asarray(drawn), jnp.asarray(densities[0]), densities[1]
 
 
 def move_mean(
