@@ -29,7 +29,7 @@ from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.walkers import walk
-from tengri_ppl.inference.weighted import Record, WeightedDraws, mixture_density
+from tengri_ppl.inference.weighted import Record, WeightedDraws
 from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
@@ -99,7 +99,16 @@ def _propose(mixture: StudentTMixture, key: Array, n: int) -> Array:
 
 _at_modes = Compiled(StudentTMixture.at_modes)
 _fitted = Compiled(StudentTMixture.fitted, static_argnums=2)
-_flattened = Compiled(flatten_weights)
+
+
+@Compiled
+def _picked(
+    key: Array, proposal: StudentTMixture, x: Array, log_density: Array, least: float
+) -> Array:
+    """Where walkers begin: points (n, D) picked by their weights."""
+    log_weight = flatten_weights(log_density - proposal.log_density(x), least)
+    weight = jax.nn.softmax(log_weight)
+    return x[jax.random.choice(key, len(x), (_N_WALKERS,), p=weight)]
 
 
 @Compiled
@@ -154,11 +163,9 @@ def _learnt(
     key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
     x = _propose(proposal, key_try, options.n_batch)
     log_density = jnp.concatenate([flat.log_density(part) for part in _parts(x)])
-    log_weight = log_density - mixture_density(proposal, x)
-    weight = jax.nn.softmax(_flattened(log_weight, _FIT_SHARE * options.min_ess))
-    index = jax.random.choice(key_pick, options.n_batch, (_N_WALKERS,), p=weight)
+    first = _picked(key_pick, proposal, x, log_density, _FIT_SHARE * options.min_ess)
     n_kept = min(_N_KEPT, options.n_walk)
-    path = walk(flat, key_walk, x[index], options.n_walk, n_kept)
+    path = walk(flat, key_walk, first, options.n_walk, n_kept)
     n_learning = options.n_batch + _N_WALKERS * options.n_walk
     fitted = _fitted(key_fit, path, proposal.log_weight.size)
     release_memory()

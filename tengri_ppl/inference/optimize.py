@@ -94,8 +94,7 @@ def find_modes(
     """
     modes = _search(flat.target.model, flat.layout, max_steps, start, tolerance, *flat.arguments)
     release_memory()
-    order = jnp.argsort(-modes.log_density)
-    return Modes(*(field[order] for field in modes))
+    return modes
 
 
 @partial(Compiled, static_argnums=(0, 1, 2))
@@ -108,10 +107,11 @@ def _search(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Modes:
-    """Search from all points at once; every iteration evaluates one point of each search.
+    """Search from all points at once; return the best modes first.
 
-    The model occurs once in the program, which so compiles several times faster than one with a
-    line search inside, and no search waits for the line search of another.
+    Every iteration evaluates one point of each search. The model occurs once in the program, which
+    so compiles several times faster than one with a line search inside, and no search waits for the
+    line search of another.
     """
     solver = optax.scale_by_lbfgs()
     value_and_gradient = jax.value_and_grad(
@@ -149,7 +149,9 @@ def _search(
         end = jax.lax.while_loop(unfinished, advance, first)
         return Modes(end.x, -end.value, end.gradient, end.n_steps, end.n_evaluations)
 
-    return jax.vmap(one)(start)
+    modes = jax.vmap(one)(start)
+    order = jnp.argsort(-modes.log_density)
+    return Modes(*(field[order] for field in modes))
 
 
 def _redirect(

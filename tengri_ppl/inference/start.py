@@ -7,6 +7,7 @@ result make a better one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,9 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.convergence import worst_rhat_and_ess
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.laplace import curvature, log_volume
+from tengri_ppl.inference.laplace import Curvature, curvature, log_volume
 from tengri_ppl.inference.optimize import find_modes
+from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["Start", "dispersed_points", "start_at_mode", "start_from_draws", "start_refined"]
 
@@ -63,11 +65,21 @@ class Start:
 
     def points(self, whitened: Array) -> Array:
         """Turn whitened coordinates (..., D) into x."""
-        return self.mean + whitened @ self.factor.T
+        return _points(self, whitened)
 
     def whitened(self, x: Array) -> Array:
         """Turn x (..., D) into whitened coordinates."""
-        return jax.scipy.linalg.solve_triangular(self.factor, (x - self.mean).T, lower=True).T
+        return _whitened(self, x)
+
+
+@Compiled
+def _points(start: Start, whitened: Array) -> Array:
+    return start.mean + whitened @ start.factor.T
+
+
+@Compiled
+def _whitened(start: Start, x: Array) -> Array:
+    return jax.scipy.linalg.solve_triangular(start.factor, (x - start.mean).T, lower=True).T
 
 
 def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Start:
@@ -85,12 +97,16 @@ def start_at_mode(flat: FlatTarget, key: Array, n_modes: int = _N_MODES) -> Star
         Searches.
     """
     modes = find_modes(flat, flat.flatten(flat.target.initial(key, n_modes)))
-    factor = curvature(flat, modes.x, exact=False).factor
-    share = modes.log_density + log_volume(factor)
+    return _at_best(modes.x, modes.log_density, curvature(flat, modes.x, exact=False))
+
+
+@Compiled
+def _at_best(x: Array, log_density: Array, bend: Curvature) -> Start:
+    factor = bend.factor
+    share = log_density + log_volume(factor)
     best = jnp.argmax(share)
     matters = share > share[best] + jnp.log(_LEAST_SHARE)
-    centres = jnp.where(matters[:, None], modes.x, modes.x[best])
-    return Start(modes.x[best], factor[best], centres)
+    return Start(x[best], factor[best], jnp.where(matters[:, None], x, x[best]))
 
 
 def start_from_draws(x: Array) -> Start:
@@ -170,18 +186,30 @@ def dispersed_points(flat: FlatTarget, start: Start, key: Array, n: int) -> Arra
         If the density is zero or NaN around ``start``.
     """
     key_draw, key_pick = jax.random.split(key)
-    u = DISPERSION * jax.random.normal(key_draw, (n * _CANDIDATES, flat.dimension))
-    centres = start.mean[None] if start.centres is None else start.centres
-    turns = jnp.repeat(jnp.arange(n) % len(centres), _CANDIDATES)
-    x = centres[turns] + u @ start.factor.T
-    log_density = flat.log_density(x)
-    finite = jnp.isfinite(log_density)
-    log_weight = (log_density + 0.5 * jnp.sum(u**2, axis=1)) / DISPERSION**2
-    log_weight = jnp.where(finite, log_weight, -jnp.inf).reshape(n, _CANDIDATES)
-    if not bool(jnp.all(finite.reshape(n, _CANDIDATES).any(axis=1))):
+    u, x = _candidates(start, key_draw, n)
+    points, found = _picked(key_pick, u, x, flat.log_density(x), n)
+    if not bool(found):
         raise ParameterError(
             f"no start point found: the log-density is NaN or -inf at {_CANDIDATES} points around "
             "the approximation of the posterior; check the data for NaN, or start from prior draws"
         )
-    pick = jax.random.categorical(key_pick, log_weight, axis=1)
-    return x.reshape(n, _CANDIDATES, -1)[jnp.arange(n), pick]
+    return points
+
+
+@partial(Compiled, static_argnums=2)
+def _candidates(start: Start, key: Array, n: int) -> tuple[Array, Array]:
+    """Offsets in whitened coordinates and points, each (n * _CANDIDATES, D)."""
+    u = DISPERSION * jax.random.normal(key, (n * _CANDIDATES, start.mean.size))
+    centres = start.mean[None] if start.centres is None else start.centres
+    turns = jnp.repeat(jnp.arange(n) % len(centres), _CANDIDATES)
+    return u, centres[turns] + u @ start.factor.T
+
+
+@partial(Compiled, static_argnums=4)
+def _picked(key: Array, u: Array, x: Array, log_density: Array, n: int) -> tuple[Array, Array]:
+    """One candidate for each of n points, (n, D), and whether all have one of finite density."""
+    log_weight = (log_density + 0.5 * jnp.sum(u**2, axis=1)) / DISPERSION**2
+    finite = jnp.isfinite(log_density).reshape(n, _CANDIDATES)
+    log_weight = jnp.where(finite, log_weight.reshape(n, _CANDIDATES), -jnp.inf)
+    pick = jax.random.categorical(key, log_weight, axis=1)
+    return x.reshape(n, _CANDIDATES, -1)[jnp.arange(n), pick], jnp.all(finite.any(axis=1))
