@@ -78,7 +78,6 @@ APPROXIMATE = (
         citations=("KnollmuellerEnsslin2019",),
         exact=False,
         coordinates="standard",
-        marginal=False,
     ),
     Method(
         name="geovi",
@@ -92,6 +91,5 @@ APPROXIMATE = (
         citations=("Frank2021", "KnollmuellerEnsslin2019"),
         exact=False,
         coordinates="standard",
-        marginal=False,
     ),
 )

@@ -29,6 +29,7 @@ from scipy.stats import qmc  # type: ignore[import-untyped]
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import Approximation, check_positive
+from tengri_ppl.inference.expansions import draw_expansions, mirrored, pairs
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.members import draw_by_member, move_mean
 from tengri_ppl.inference.metric import SOLVED, MetricDraws, draw_around, iterate
@@ -69,6 +70,9 @@ class GeometricOptions:
         Searches for the mode, where the mean starts: 8 by default; 2 for each member of a plate.
     reweight : bool
         Resample the draws by their importance weights: exact where their k-hat is below 0.7.
+    n_expansions : int
+        Means around which draws are made if they are reweighted: several reach what one does not
+        (:mod:`~tengri_ppl.inference.expansions`), for as many times the evaluations.
     """
 
     n_samples: int = 4000
@@ -77,10 +81,17 @@ class GeometricOptions:
     tolerance: float = 0.02
     n_modes: int | None = None
     reweight: bool = False
+    n_expansions: int = 1
 
     def __post_init__(self) -> None:
         """Check ranges."""
         check_positive(self, "n_samples", "n_pairs", "max_iterations", "tolerance", "n_modes")
+        check_positive(self, "n_expansions")
+        if self.n_expansions > 1 and not self.reweight:
+            raise ParameterError(
+                f"n_expansions={self.n_expansions}: draws around several means have to be "
+                "weighted; give reweight=True as well"
+            )
         if self.n_samples % 2:
             raise ParameterError(
                 f"n_samples={self.n_samples}: expected an even number, for mirrored pairs"
@@ -160,7 +171,13 @@ def _run(
     structure = plate_structure(view) if view.dimension > _MOST_DENSE else None
     *keys, key_pick = jax.random.split(key, 4)
     if structure is None:
-        return run.result(*_with_all(run, keys, start, progress), key_pick)
+        x, log_q, log_p = _with_all(run, keys, start, progress)
+        return run.result(x, log_q, key_pick, log_p)
+    if options.n_expansions > 1:
+        raise ParameterError(
+            "n_expansions: several means are for models whose coordinates are in one matrix; this "
+            f"one has a plate around its data and more than {_MOST_DENSE} coordinates"
+        )
     xi = None if start is None else _first_mean(view, keys[0], start, 1)
     x, log_q, log_p = draw_by_member(run, structure, keys, xi, progress)
     return run.result(x, log_q, key_pick, log_p)
@@ -168,8 +185,11 @@ def _run(
 
 def _with_all(
     run: Approximation, keys: Sequence[Array], start: Start | None, progress: Any
-) -> tuple[Array, Array]:
-    """Draw with all coordinates in one matrix; returns points (n, D) and their log q (n,)."""
+) -> tuple[Array, Array, np.ndarray | None]:
+    """Draw with all coordinates in one matrix.
+
+    Returns points (n, D), their log q (n,), and their log-posterior (n,) if it is known.
+    """
     view, options = run.flat, run.options
     key_mode, key_mean, key_draw = keys
     mean = _first_mean(view, key_mode, start, options.n_modes or _N_MODES)
@@ -181,10 +201,12 @@ def _with_all(
         return iterate(*static, mean, y, *view.arguments)
 
     mean = move_mean(run, move, mean, progress)
-    y = _mirrored(key_draw, options.n_samples // 2, view.dimension)
+    if options.n_expansions > 1:
+        return draw_expansions(run, mean, key_draw, options.n_samples, options.n_expansions)
+    y = mirrored(key_draw, options.n_samples // 2, view.dimension)
     draws = draw_around(*static, mean, y, *view.arguments)
     run.count(draws.n_evaluations)
-    return _solved(run, draws) if curved else (draws.x, draws.log_q)
+    return *(_solved(run, draws) if curved else (draws.x, draws.log_q)), None
 
 
 def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:
@@ -224,13 +246,5 @@ def _even(key: Array, n: int, dimension: int) -> Array:
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     points = qmc.Sobol(dimension, rng=rng).random_base2((n - 1).bit_length())[:n]
-    return _pairs(ndtri(jnp.asarray(np.clip(points, _EDGE, 1.0 - _EDGE), dtype=float)))
-
-
-def _mirrored(key: Array, n: int, dimension: int) -> Array:
-    """``n`` pairs of standard normals y and -y, (2 n, D)."""
-    return _pairs(jax.random.normal(key, (n, dimension)))
-
-
-def _pairs(y: Array) -> Array:
-    return jnp.stack([y, -y], axis=1).reshape(2 * len(y), -1)
+    y = ndtri(jnp.asarray(np.clip(points, _EDGE, 1.0 - _EDGE), dtype=float))
+    return pairs(y)

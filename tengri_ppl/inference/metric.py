@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,12 +16,14 @@ from tengri_ppl.inference.target import Model
 from tengri_ppl.runtime.chunks import map_chunks
 from tengri_ppl.runtime.compiled import Compiled
 
-__all__ = ["SOLVED", "MetricDraws", "draw_around", "iterate"]
+__all__ = ["SOLVED", "MetricDraws", "draw_around", "iterate", "reached_density"]
 
 #: Residual of the curved draws [widths], and steps to get there.
 _CURVE_TOLERANCE, _CURVE_STEPS = 2e-3, 32
 #: Residual below which a draw counts as solved.
 SOLVED = 10.0 * _CURVE_TOLERANCE
+#: Distance [widths] below which the draw that normals lead to is the point they came from.
+_SAME = 0.1
 _FIRST_DAMPING = 0.05
 _NEWTON_STEPS = 3
 #: Predictions or derivatives of them that are evaluated at once.
@@ -79,11 +82,7 @@ def iterate(
     n_evaluations : Array
         Gradients.
     """
-
-    def predict(xi: Array) -> tuple[Array, Array]:
-        log_density, prediction = whitened_prediction(model, layout, xi, args, kwargs)
-        return 0.5 * jnp.sum(xi**2) - log_density, prediction
-
+    predict = _prediction(model, layout, args, kwargs)
     frame = _frame(predict, mean)
     draws = _drawn(predict, curved, frame, y)
     offset = draws.x - mean
@@ -113,12 +112,52 @@ def draw_around(
     kwargs: dict[str, Any],
 ) -> MetricDraws:
     """Turn standard normals y (n, D) into draws around the mean."""
+    predict = _prediction(model, layout, args, kwargs)
+    return _drawn(predict, curved, _frame(predict, mean), y)
+
+
+@partial(Compiled, static_argnums=(0, 1, 2))
+def reached_density(
+    model: Model,
+    layout: Layout,
+    curved: bool,
+    mean: Array,
+    x: Array,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[Array, Array]:
+    """Log-density (n,) of draws around the mean at points x (n, D), and gradients evaluated.
+
+    It is -inf at points that no draw reaches: the normals that belong to them lead elsewhere.
+    """
+    predict = _prediction(model, layout, args, kwargs)
+    frame = _frame(predict, mean)
+
+    def normal(x: Array) -> Array:
+        """Go back to the standard normals of a point, M^(-1/2) g(x)."""
+        step = x - mean
+        if not curved:
+            return frame.rooted(step)
+        seen = step @ frame.basis
+        image = (seen + frame.image @ (predict(x)[1] - frame.prediction)) / frame.root
+        return step + frame.basis @ (image - seen)
+
+    draws = _drawn(predict, curved, frame, map_chunks(normal, x, _LANES))
+    distance = jnp.linalg.norm(frame.rooted(draws.x - x), axis=1)
+    reached = (draws.residual < SOLVED) & (distance < _SAME)
+    return jnp.where(reached, draws.log_q, -jnp.inf), draws.n_evaluations
+
+
+def _prediction(
+    model: Model, layout: Layout, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[Array], tuple[Array, Array]]:
+    """Energy and whitened prediction as a function of the coordinates."""
 
     def predict(xi: Array) -> tuple[Array, Array]:
         log_density, prediction = whitened_prediction(model, layout, xi, args, kwargs)
         return 0.5 * jnp.sum(xi**2) - log_density, prediction
 
-    return _drawn(predict, curved, _frame(predict, mean), y)
+    return predict
 
 
 def _frame(predict: Any, mean: Array) -> _Frame:

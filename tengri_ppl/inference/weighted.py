@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.pareto import (
@@ -65,25 +68,44 @@ class WeightedDraws:
 
 
 class Record:
-    """All batches so far, weighted by the mixture of all proposals."""
+    """All batches so far, weighted by the mixture of all proposals.
 
-    def __init__(self, n_learning: int) -> None:
+    Parameters
+    ----------
+    n_learning : int
+        Densities that have been evaluated before.
+    log_density : callable
+        (proposal, points (n, D)) -> log-density of the proposal there (n,).
+    """
+
+    def __init__(
+        self, n_learning: int, log_density: Callable[[Any, Array], Array] = mixture_density
+    ) -> None:
         self._n_learning = n_learning
-        self._proposals: list[StudentTMixture] = []
+        self._at = log_density
+        self._proposals: list[Any] = []
         self._x: list[Array] = []
         self._density: list[np.ndarray] = []
         #: log-density of proposal i at batch j
         self._log_q: list[list[np.ndarray]] = []
 
-    def add(self, proposal: StudentTMixture, x: Array, log_density: Array) -> None:
-        """Add a batch, drawn from a new proposal."""
+    def add(
+        self, proposal: Any, x: Array, log_density: ArrayLike, log_q: Array | None = None
+    ) -> None:
+        """Add a batch, drawn from a new proposal, whose log-density there may be known already."""
         for earlier, row in zip(self._proposals, self._log_q, strict=True):
-            row.append(np.asarray(mixture_density(earlier, x), dtype=float))
+            row.append(np.asarray(self._at(earlier, x), dtype=float))
+        everywhere = [np.asarray(self._at(proposal, y), dtype=float) for y in self._x]
+        own = self._at(proposal, x) if log_q is None else log_q
+        self._log_q.append([*everywhere, np.asarray(own, dtype=float)])
         self._x.append(x)
         self._proposals.append(proposal)
         self._density.append(np.asarray(log_density, dtype=float))
-        everywhere = [np.asarray(mixture_density(proposal, y), dtype=float) for y in self._x]
-        self._log_q.append(everywhere)
+
+    @property
+    def x(self) -> np.ndarray:
+        """All points, (n, D)."""
+        return np.concatenate([np.asarray(x) for x in self._x])
 
     @property
     def log_density(self) -> np.ndarray:
@@ -91,10 +113,20 @@ class Record:
         return np.concatenate(self._density)
 
     @property
+    def log_densities(self) -> np.ndarray:
+        """Log-densities of all proposals at all points, (proposal, n)."""
+        return np.stack([np.concatenate(row) for row in self._log_q])
+
+    @property
+    def log_mixture(self) -> np.ndarray:
+        """Log-density of the mixture of all proposals at all points, (n,)."""
+        rows = self.log_densities
+        return np.logaddexp.reduce(rows, axis=0) - np.log(len(rows))
+
+    @property
     def log_weight(self) -> np.ndarray:
         """Deterministic mixture weights of all points, (n,)."""
-        rows = np.stack([np.concatenate(row) for row in self._log_q])
-        return self.log_density - (np.logaddexp.reduce(rows, axis=0) - np.log(len(rows)))
+        return self.log_density - self.log_mixture
 
     def weighted(self) -> WeightedDraws:
         """Smooth the weights and sum them up."""
@@ -102,7 +134,7 @@ class Record:
         smoothed, k = smooth_weights(raw)
         log_evidence, error = estimate_evidence(raw, smoothed)
         return WeightedDraws(
-            x=np.concatenate([np.asarray(x) for x in self._x]),
+            x=self.x,
             log_weight=smoothed,
             log_density=self.log_density,
             pareto_k=k,

@@ -1,7 +1,8 @@
 r"""Whitened predictions: functions t of a likelihood's parameters with Fisher metric J_t^T J_t.
 
 For a Gaussian that is the residual in units of the errors; for others the coordinates in which
-their errors are constant (Frank, Leike & Ensslin 2021, Entropy 23, 853).
+their errors are constant (Frank, Leike & Ensslin 2021, Entropy 23, 853). Distributions of one's own
+may have a method ``whitened_prediction(value)`` that returns t, of any shape.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ def _transformed(name: str, fn: Any, value: Array, mask: Any) -> tuple[Array, ..
 
 
 def _kernel(name: str, fn: Any, value: Array) -> tuple[Array, ...]:
+    if hasattr(fn, "whitened_prediction"):
+        return (fn.whitened_prediction(value),)
     if isinstance(fn, dist.Normal):
         return (fn.loc - value) / fn.scale, _like(jnp.log(fn.scale), value)
     if isinstance(fn, dist.StudentT):
@@ -100,7 +103,8 @@ def _kernel(name: str, fn: Any, value: Array) -> tuple[Array, ...]:
         f"geometric inference needs a whitened prediction, and that of site {name!r} "
         f"({'a factor' if isinstance(fn, dist.Unit) else type(fn).__name__}) is not known; write "
         "the likelihood as Normal, LogNormal, StudentT, MultivariateNormal, Poisson, Bernoulli or "
-        "Binomial, or use method='mcmc_nuts' or 'vi'"
+        "Binomial, give the distribution a method whitened_prediction(value), or use "
+        "method='mcmc_nuts' or 'vi'"
     )
 
 
