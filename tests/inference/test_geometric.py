@@ -10,8 +10,13 @@ from small_targets import Y, conjugate, regression, ridge, ridge_moments
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference import Target
+from tengri_ppl.inference.expansions import mirrored
 from tengri_ppl.inference.geometric import GeometricOptions, run_geovi, run_mgvi
+from tengri_ppl.inference.metric import SOLVED, draw_around, reached_density
+from tengri_ppl.inference.standard import StandardTarget
 from tengri_ppl.inference.start import Start
+
+CORNER_ERROR = 0.1
 
 
 @pytest.mark.parametrize("run", [run_mgvi, run_geovi])
@@ -100,6 +105,78 @@ def test_reweighted_draws_are_exact():
     assert 1000 < n < 4000
     np.testing.assert_array_less(np.abs(draws.mean(axis=0) - mean), 4 * sd / np.sqrt(n))
     np.testing.assert_allclose(draws.std(axis=0), sd, rtol=4 / np.sqrt(2 * n))
+
+
+CORNER = 0.5, 5.0
+SEVERAL = GeometricOptions(reweight=True, n_expansions=4)
+
+
+def corner(y, sharpness):
+    """Two ridges that meet at a right angle: the larger of two variables is known."""
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    larger = jax.nn.logsumexp(sharpness * x) / sharpness
+    numpyro.sample("y", dist.Normal(larger, CORNER_ERROR), obs=y)
+
+
+def corner_moments(y, sharpness):
+    """Mean, standard deviation of each variable, and log-evidence, by quadrature on a grid."""
+    axis = np.linspace(-6.0, 6.0, 1601)
+    x, z = np.meshgrid(axis, axis, indexing="ij")
+    residual = (np.logaddexp(sharpness * x, sharpness * z) / sharpness - y) / CORNER_ERROR
+    weight = np.exp(-0.5 * (x**2 + z**2 + residual**2))
+    norm = weight.sum()
+    mean = (weight * x).sum() / norm
+    sd = np.sqrt((weight * x**2).sum() / norm - mean**2)
+    return mean, sd, np.log(norm * (axis[1] - axis[0]) ** 2 / (2 * np.pi) ** 1.5 / CORNER_ERROR)
+
+
+@pytest.mark.parametrize("key", [0, 1])
+def test_draws_around_several_means_reach_what_those_around_one_do_not(key):
+    target, key = Target(corner, CORNER), jax.random.key(key)
+    one = run_geovi(target, key, GeometricOptions(reweight=True)).diagnostics
+    assert one["pareto_k"] > 0.7 and one["n_effective"] < 300
+    found = run_geovi(target, key, SEVERAL)
+    figures = found.diagnostics
+    assert figures["pareto_k"] < 0.7 and figures["n_effective"] > 1000
+    assert figures["unsolved_share"] < 0.01
+    mean, sd, evidence = corner_moments(*CORNER)
+    draws = found.samples["x"][0]
+    # draws that count, of which as many were taken with equal weights
+    error = np.sqrt(1.0 / figures["n_effective"] + 1.0 / len(draws))
+    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=4.0 * error * sd)
+    np.testing.assert_allclose(draws.std(axis=0), sd, rtol=4.0 * error)
+    assert abs(figures["log_evidence"] - evidence) < 4.0 * figures["log_evidence_error"]
+
+
+@pytest.mark.parametrize("curved", [True, False])
+def test_densities_of_draws_are_found_from_the_points_alone(curved):
+    view = StandardTarget(Target(corner, CORNER))
+    static = corner, view.layout, curved
+    mean = jnp.array([0.4, -1.0])
+    draws = draw_around(*static, mean, mirrored(jax.random.key(0), 200, 2), *view.arguments)
+    solved = np.asarray(draws.residual) < SOLVED
+    found, _ = reached_density(*static, mean, draws.x, *view.arguments)
+    # normals are known to the size of the residual; for a few that makes another draw
+    again = solved & np.isfinite(found)
+    assert again.sum() > 0.95 * solved.sum() > 0.5 * len(solved)
+    np.testing.assert_allclose(found[again], draws.log_q[again], atol=0.01)
+
+
+def square(y):
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([1]).to_event(1))
+    numpyro.sample("y", dist.Normal(x[0] ** 2, 0.2), obs=y)
+
+
+def test_points_behind_a_fold_are_not_reached():
+    view = StandardTarget(Target(square, (1.0,)))
+    at = jnp.array([[0.9], [-0.9]])
+    found, _ = reached_density(square, view.layout, True, jnp.ones(1), at, *view.arguments)
+    assert np.isfinite(found).tolist() == [True, False]
+
+
+def test_means_beyond_the_first_need_weights():
+    with pytest.raises(ParameterError, match=r"n_expansions=3: .*give reweight=True"):
+        GeometricOptions(n_expansions=3)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_posterior_with_a_thin_dust_age_tail_converges(fitted, ssp, sdss, meth
 
 
 @pytest.mark.slow
-def test_geovi_sees_the_plain_model_and_agrees_with_nuts(fitted):
+def test_geovi_agrees_with_nuts(fitted):
     sed, flux, noise, reference = fitted
     posterior = tg.Fitter(sed, flux, noise).run("geovi", key=jax.random.key(3))
     assert posterior.convergence().converged, posterior.convergence().message
