@@ -34,7 +34,7 @@ def draw_expansions(
     Parameters
     ----------
     run : Approximation
-        What is run; takes the number of evaluations, and ``unsolved_share``: an estimate of the
+        What is run; takes the number of evaluations, and ``unseen_share``: an estimate of the
         share of the posterior that no expansion reaches, from what only one of them does (Good
         1953, Biometrika 40, 237).
     mean : Array, shape (D,)
@@ -65,13 +65,15 @@ def draw_expansions(
     n_pairs = -(-n // (2 * n_expansions))
 
     def density(mean: Array, x: Array) -> Array:
-        log_q, n = reached_density(*static, mean, x, *view.arguments)
-        run.count(n)
+        log_q, n_gradients = reached_density(*static, mean, x, *view.arguments)
+        run.count(n_gradients)
         return log_q
 
     record = Record(0, density)
-    for own in jax.random.split(key, n_expansions):
+    for i, own in enumerate(jax.random.split(key, n_expansions)):
         key_draw, key_next = jax.random.split(own)
+        if i:
+            mean = _scarcest(record, key_next)
         draws = draw_around(*static, mean, mirrored(key_draw, n_pairs, mean.size), *view.arguments)
         run.count(draws.n_evaluations)
         solved = np.asarray(draws.residual) < SOLVED
@@ -82,9 +84,8 @@ def draw_expansions(
                 f"no draw of {run.method} has a solution in the curved coordinates around the "
                 "mean; use method='mgvi' or 'auto'"
             )
-        mean = _scarcest(record, key_next)
     run.count(record.log_density.size)
-    run.diagnostics["unsolved_share"] = _unseen_share(record)
+    run.diagnostics["unseen_share"] = _unseen_share(record)
     return jnp.asarray(record.x), jnp.asarray(record.log_mixture), record.log_density
 
 

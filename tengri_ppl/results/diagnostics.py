@@ -203,11 +203,14 @@ def _nested_verdict(inference_data: Any, min_ess: float) -> Convergence:
 
 
 def _unseen(attrs: Mapping[str, Any]) -> list[str]:
-    """Say so if too many draws of an approximation were left out."""
-    share = float(attrs.get("unsolved_share", 0.0))
-    if share <= MAX_UNSOLVED:
-        return []
-    return [f"{share:.0%} of the draws have no solution (limit {MAX_UNSOLVED:.0%})"]
+    """Say so if an approximation may have left out too much of the posterior."""
+    problems, limit = [], f"(limit {MAX_UNSOLVED:.0%})"
+    unsolved, unseen = (float(attrs.get(f"{name}_share", 0.0)) for name in ("unsolved", "unseen"))
+    if unsolved > MAX_UNSOLVED:
+        problems.append(f"{unsolved:.0%} of the draws have no solution {limit}")
+    if unseen > MAX_UNSOLVED:
+        problems.append(f"{unseen:.0%} of the posterior may be out of reach of all means {limit}")
+    return problems
 
 
 def _n_draws(inference_data: Any) -> float:

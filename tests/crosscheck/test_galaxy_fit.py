@@ -23,7 +23,7 @@ ENGINES = [
     ("auto", {"min_ess": 4000.0, "n_samples": 20_000}, True),
     ("mcmc_nuts", {"n_samples": 2000}, False),
     ("smc", {"n_particles": 2000}, True),
-    ("geovi", {"reweight": True, "n_expansions": 4, "n_samples": 12_000}, True),
+    ("geovi", {"reweight": True, "n_expansions": 6, "n_samples": 9000}, True),
 ]
 
 #: So many draws that widths have errors of 0.7 %.

@@ -138,7 +138,7 @@ def test_draws_around_several_means_reach_what_those_around_one_do_not(key):
     found = run_geovi(target, key, SEVERAL)
     figures = found.diagnostics
     assert figures["pareto_k"] < 0.7 and figures["n_effective"] > 1000
-    assert figures["unsolved_share"] < 0.01
+    assert figures["unseen_share"] < 0.01
     mean, sd, evidence = corner_moments(*CORNER)
     draws = found.samples["x"][0]
     # draws that count, of which as many were taken with equal weights

@@ -120,6 +120,9 @@ def test_draws_that_could_not_be_made_are_no_convergence_even_reweighted(figures
     holes = approximation(method="geovi", unsolved_share=0.4, **figures)
     assert not holes
     assert "40% of the draws have no solution (limit 1%)" in holes.message
+    hidden = approximation(method="geovi", unseen_share=0.07, **figures)
+    assert not hidden
+    assert "7% of the posterior may be out of reach of all means (limit 1%)" in hidden.message
 
 
 def test_a_point_is_judged_by_its_distance_from_the_mode():
