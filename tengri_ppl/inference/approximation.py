@@ -109,7 +109,7 @@ class Approximation:
         """Return indices of equally weighted draws, which from here on are judged as such."""
         log_weight, k = smooth_weights(log_ratio)
         self.diagnostics |= {"pareto_k": k, "n_effective": effective_draws(log_weight)}
-        return resample(key, log_weight, len(log_weight))
+        return resample(key, log_weight, self.options.n_samples)
 
     def judge(self) -> None:
         """Say so if the approximation is off."""

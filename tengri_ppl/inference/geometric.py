@@ -152,7 +152,8 @@ def run_geovi(
 
     For parameters, results and errors see :func:`run_mgvi`. Draws for which the curved coordinates
     have no solution are left out, and counted in the diagnostic ``unsolved_share``.
-    Reweighting does not bring them back, so more than a few of them are a failure.
+    Reweighting does not bring them back, so more than a few of them are a failure; draws around
+    several means, ``n_expansions``, may reach what they would have been.
     """
     return _run("geovi", target, key, options, start, progress)
 

@@ -108,7 +108,8 @@ def test_reweighted_draws_are_exact():
 
 
 CORNER = 0.5, 5.0
-SEVERAL = GeometricOptions(reweight=True, n_expansions=4)
+#: No whole number of pairs around each mean.
+SEVERAL = GeometricOptions(n_samples=3998, reweight=True, n_expansions=4)
 
 
 def corner(y, sharpness):
@@ -141,6 +142,7 @@ def test_draws_around_several_means_reach_what_those_around_one_do_not(key):
     assert figures["unseen_share"] < 0.01
     mean, sd, evidence = corner_moments(*CORNER)
     draws = found.samples["x"][0]
+    assert len(draws) == SEVERAL.n_samples
     # draws that count, of which as many were taken with equal weights
     error = np.sqrt(1.0 / figures["n_effective"] + 1.0 / len(draws))
     np.testing.assert_allclose(draws.mean(axis=0), mean, atol=4.0 * error * sd)
