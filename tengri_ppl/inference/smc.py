@@ -32,6 +32,7 @@ from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Model, Target, log_parts
+from tengri_ppl.runtime.chunks import map_chunks
 from tengri_ppl.runtime.compiled import Compiled
 
 __all__ = ["SMCOptions", "run_smc"]
@@ -41,6 +42,8 @@ _FIRST_STEP_SIZE = 0.3
 _MIN_STEP_SIZE, _MAX_STEP_SIZE = 1e-3, 1.0
 _RATE = 2.0
 _REGULARISATION = 1e-6
+#: More of them take more memory, and no less time.
+_ISLANDS_AT_ONCE = 2
 #: Log-likelihood of a point that has none: low enough that no particle stays there.
 _NOWHERE = -1e10
 
@@ -153,7 +156,7 @@ def _stage(
             acceptance,
         )
 
-    return jax.vmap(advance)(islands, keys)
+    return map_chunks(lambda island: advance(*island), (islands, keys), _ISLANDS_AT_ONCE)
 
 
 def _covariance(state: TemperedSMCState) -> Array:
