@@ -20,7 +20,7 @@ from tengri_ppl.inference.metric import SOLVED, draw_around, reached_density
 from tengri_ppl.inference.pareto import smooth_weights
 from tengri_ppl.inference.weighted import Record
 
-__all__ = ["draw_expansions", "mirrored", "pairs"]
+__all__ = ["draw_expansions", "mirrored", "no_solution", "pairs"]
 
 #: The next mean is the one of so many posterior draws where proposals are scarcest.
 _N_CANDIDATES = 200
@@ -80,13 +80,18 @@ def draw_expansions(
         log_p = np.where(solved, np.asarray(view.log_density(draws.x), dtype=float), -np.inf)
         record.add(mean, draws.x, log_p, draws.log_q)
         if not np.any(np.isfinite(record.log_weight)):
-            raise ParameterError(
-                f"no draw of {run.method} has a solution in the curved coordinates around the "
-                "mean; use method='mgvi' or 'auto'"
-            )
+            raise no_solution(run.method)
     run.count(record.log_density.size)
     run.diagnostics["unseen_share"] = _unseen_share(record)
     return jnp.asarray(record.x), jnp.asarray(record.log_mixture), record.log_density
+
+
+def no_solution(method: str) -> ParameterError:
+    """Say that no draw could be made."""
+    return ParameterError(
+        f"no draw of {method} has a solution in the curved coordinates around the mean; use "
+        "method='mgvi' or 'auto'"
+    )
 
 
 def mirrored(key: Array, n: int, dimension: int) -> Array:
@@ -95,8 +100,8 @@ def mirrored(key: Array, n: int, dimension: int) -> Array:
 
 
 def pairs(y: Array) -> Array:
-    """Put -y behind each y (n, D), (2 n, D)."""
-    return jnp.stack([y, -y], axis=1).reshape(2 * len(y), -1)
+    """Put -y behind each y (n, ...), (2 n, ...)."""
+    return jnp.stack([y, -y], axis=1).reshape(2 * len(y), *y.shape[1:])
 
 
 def _scarcest(record: Record, key: Array) -> Array:

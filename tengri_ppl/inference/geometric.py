@@ -29,7 +29,7 @@ from scipy.stats import qmc  # type: ignore[import-untyped]
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import Approximation, check_positive
-from tengri_ppl.inference.expansions import draw_expansions, mirrored, pairs
+from tengri_ppl.inference.expansions import draw_expansions, mirrored, no_solution, pairs
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.members import draw_by_member, move_mean
 from tengri_ppl.inference.metric import SOLVED, MetricDraws, draw_around, iterate
@@ -218,10 +218,7 @@ def _solved(run: Approximation, draws: MetricDraws) -> tuple[Array, Array]:
     if n == 0:
         return draws.x, draws.log_q
     if n == solved.size:
-        raise ParameterError(
-            "no draw of geovi has a solution in the curved coordinates around the mean; use "
-            "method='mgvi' or 'auto'"
-        )
+        raise no_solution(run.method)
     run.notes.append(
         f"{n} of {solved.size} draws have no solution in the curved coordinates and were left out"
     )

@@ -16,6 +16,7 @@ from tengri_ppl.inference.approximation import Approximation
 from tengri_ppl.inference.arrow import Frame, Mean, frame_at
 from tengri_ppl.inference.arrow_draws import Normals, PlatedDraws, draw_evaluations, draw_plated
 from tengri_ppl.inference.arrow_mean import IMPROVE_EVALUATIONS, first_members, improve
+from tengri_ppl.inference.expansions import pairs
 from tengri_ppl.inference.plated import Structure
 from tengri_ppl.runtime.compiled import Compiled, compiling
 from tengri_ppl.runtime.threads import map_in_threads
@@ -295,7 +296,7 @@ def _normals(key: Array, n: int, mean: Mean, shape: tuple[int, int]) -> Normals:
         jax.random.normal(key_local, (n, *mean.local.shape)),
         directions * lengths[..., None],
     )
-    return Normals(*(jnp.stack([y, -y], axis=1).reshape(2 * n, *y.shape[1:]) for y in each))
+    return Normals(*(pairs(y) for y in each))
 
 
 @Compiled
