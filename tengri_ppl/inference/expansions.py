@@ -17,7 +17,7 @@ from jax import Array
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import Approximation
 from tengri_ppl.inference.metric import SOLVED, draw_around, reached_density
-from tengri_ppl.inference.pareto import smooth_weights
+from tengri_ppl.inference.pareto import resample, smooth_weights
 from tengri_ppl.inference.weighted import Record
 
 __all__ = ["draw_expansions", "mirrored", "no_solution", "pairs"]
@@ -108,9 +108,7 @@ def _scarcest(record: Record, key: Array) -> Array:
     """Return the draw of the posterior, of some, with the fewest draws in its neighbourhood."""
     log_weight = record.log_weight
     smoothed, _ = smooth_weights(log_weight)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    share = np.exp(smoothed - np.logaddexp.reduce(smoothed))
-    candidates = rng.choice(len(share), _N_CANDIDATES, p=share)
+    candidates = resample(key, smoothed, _N_CANDIDATES)
     return jnp.asarray(record.x[candidates[np.argmax(log_weight[candidates])]])
 
 
