@@ -3,6 +3,7 @@
 Usage::
 
     python benchmarks/sbc.py [METHOD ...] [-n 200] [--figures FOLDER] [--keep FOLDER]
+    python benchmarks/sbc.py mcmc_nuts --options '{"n_leaps": 32}'
 
 Truths are drawn from the priors of a delayed star formation history with metallicity and two dust
 screens; ten bands from GALEX FUV to IRAC 2 get errors of 5 % of a bright galaxy's flux (the 84th
@@ -22,6 +23,7 @@ import time
 os.environ.setdefault("NPROC", "4")
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +129,13 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", default=METHODS)
     parser.add_argument("-n", type=int, default=200, help="simulated galaxies")
     parser.add_argument("--figures", type=Path, help="folder for a figure per engine")
-    parser.add_argument("--reweight", action="store_true", help="reweight approximations")
+    parser.add_argument("--options", type=json.loads, default={}, help="of the methods, in JSON")
     parser.add_argument("--keep", type=Path, help="folder for fits, to go on after an interruption")
     arguments = parser.parse_args()
     if arguments.keep:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     for method in arguments.methods:
-        options = OPTIONS.get(method, {}) | ({"reweight": True} if arguments.reweight else {})
+        options = OPTIONS.get(method, {}) | arguments.options
         result, n_converged, seconds = run(method, arguments.n, options, arguments.keep)
         print(
             f"\n{method} {options or ''}: {arguments.n} galaxies in {seconds:.0f} s, "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["Layout", "length", "split"]
+__all__ = ["Layout", "join", "length", "split"]
 
 #: Names of sites with the shapes of their coordinates, in the order of a vector.
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
@@ -25,3 +27,8 @@ def split(layout: Layout, x: Array) -> dict[str, Array]:
         name: part.reshape(*x.shape[:-1], *shape)
         for (name, shape), part in zip(layout, parts, strict=True)
     }
+
+
+def join(layout: Layout, values: Mapping[str, Array]) -> Array:
+    """Invert :func:`split` for one vector, (D,)."""
+    return jnp.concatenate([jnp.ravel(values[name]) for name, _ in layout])

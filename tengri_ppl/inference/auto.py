@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
@@ -20,14 +19,18 @@ from tengri_ppl.inference.importance import (
     as_result,
     first_proposal,
 )
+from tengri_ppl.inference.leaps import Leaps
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.inference.result import InferenceResult
-from tengri_ppl.inference.start import Start, start_from_draws
+from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.weighted import WeightedDraws
 
 __all__ = ["AutoOptions", "run_auto"]
+
+#: Draws of the proposal that a chain may leap to.
+_N_LEAPS = 32
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ def run_auto(
     The modes and their curvature make the first proposal. If the weights of adaptive importance
     sampling keep a k-hat below 0.7 and reach ``min_ess``, its draws are the result, with the
     evidence. Otherwise NUTS starts its chains from dispersed draws of the proposal, with its
-    covariance for a mass matrix. For many coordinates geoVI, reweighted, takes the place of
-    importance sampling, and for those in between there is only NUTS. What was tried is in the
-    result's notes.
+    covariance for a mass matrix, and they may leap to draws of it. For many coordinates geoVI,
+    reweighted, takes the place of importance sampling, and for those in between there is only
+    NUTS. What was tried is in the result's notes.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def run_auto(
         if draws.good(options.min_ess):
             result = as_result(flat, draws, key_draw, settings, 0.0)
             return _finished(result, options, note, begin)
-    result = _sample_chains(target, flat, draws, key_nuts, options, start, progress)
+    result = _sample_chains(target, draws, key_nuts, options, start, progress)
     return _finished(result, options, f"{note}; went on to mcmc_nuts", begin)
 
 
@@ -146,7 +149,6 @@ def _finished(
 
 def _sample_chains(
     target: Target,
-    flat: FlatTarget,
     draws: WeightedDraws | None,
     key: Array,
     options: AutoOptions,
@@ -155,14 +157,8 @@ def _sample_chains(
 ) -> InferenceResult:
     """Run NUTS, from what importance sampling has learnt where it has learnt something."""
     settings = NUTSOptions(num_chains=options.num_chains)
-    if draws is None or draws.ess < 2.0 * flat.dimension:
+    leaps = None if draws is None else Leaps(_N_LEAPS, draws)
+    if leaps is None or not leaps.useful:
         return run_nuts(target, key, settings, start=start, progress=progress)
-    key_draw, key_run = jax.random.split(key)
-    x = draws.x[draws.resample(key_draw, max(1000, 2 * flat.dimension))]
-    return run_nuts(
-        target,
-        key_run,
-        replace(settings, n_warmup=options.n_warmup),
-        start=start_from_draws(jnp.asarray(x)),
-        progress=progress,
-    )
+    settings = replace(settings, n_warmup=options.n_warmup, n_leaps=leaps.n)
+    return run_nuts(target, key, settings, leaps=leaps, progress=progress)

@@ -15,7 +15,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.target import Model, Target, potential, prior_draw, site_values
 from tengri_ppl.runtime.compiled import Compiled
 
-__all__ = ["FlatTarget"]
+__all__ = ["FlatTarget", "flat_log_density", "flat_potential"]
 
 
 class FlatTarget:
@@ -50,7 +50,7 @@ class FlatTarget:
 
     def log_density(self, x: Array) -> Array:
         """Log-posterior up to a constant at points (n, D); -inf where it is not finite; (n,)."""
-        return _log_density(self.target.model, self.layout, x, *self.arguments)
+        return flat_log_density(self.target.model, self.layout, x, *self.arguments)
 
     def values(self, x: Array) -> dict[str, Array]:
         """Constrained latent sites and deterministic ones at points (n, D), each (n, ...)."""
@@ -91,9 +91,10 @@ def flat_potential(
 
 
 @partial(Compiled, static_argnums=(0, 1))
-def _log_density(
+def flat_log_density(
     model: Model, layout: Layout, x: Array, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Array:
+    """Log-posterior up to a constant at points (n, D); -inf where it is not finite; (n,)."""
     energy = jax.vmap(lambda point: flat_potential(model, layout, point, args, kwargs))(x)
     return jnp.where(jnp.isfinite(energy), -energy, -jnp.inf)
 

@@ -37,6 +37,7 @@ from tengri_ppl.runtime.threads import map_in_threads
 __all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
 
 _N_WALKERS, _N_KEPT = 256, 24
+_N_PARTS = 8
 #: Close to a mode is enough for walkers to start from.
 _SEARCH_STEPS = 30
 #: Effective draws that a refit should have, as a share of those aimed at.
@@ -145,6 +146,7 @@ def adapt_proposal(
         x = _propose(proposal, round_key, options.n_batch)
         record.add(proposal, x, _log_density(flat, x))
         draws = record.weighted()
+        release_memory()
         if progress is not None:
             progress("rounds", i + 1, options.max_rounds, 0)
         if i > 1 and draws.good(options.min_ess):
@@ -172,13 +174,13 @@ def _learnt(
     return fitted, n_learning
 
 
-def _parts(x: Array) -> tuple[Array, Array]:
-    """Halves of a batch."""
-    return x[: len(x) // 2], x[len(x) // 2 :]
+def _parts(x: Array) -> list[Array]:
+    """Parts of a batch that take little memory."""
+    return jnp.array_split(x, _N_PARTS)
 
 
 def _log_density(flat: FlatTarget, x: Array) -> Array:
-    """Evaluate both halves of a batch at the same time."""
+    """Evaluate a batch in parts, some at the same time."""
     return jnp.concatenate(map_in_threads(flat.log_density, _parts(x)))
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from jax import Array
 from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import build_adaptation_schedule
 
-from tengri_ppl.distributions.layout import Layout, split
+from tengri_ppl.distributions.layout import Layout, join, split
 from tengri_ppl.inference.chains import (
     ChainOptions,
     Chains,
@@ -29,7 +29,9 @@ from tengri_ppl.inference.chains import (
     number_of_groups,
     run_block,
 )
-from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.flat import FlatTarget, flat_log_density
+from tengri_ppl.inference.leaps import Leaps, find_leaps, leap
+from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
 from tengri_ppl.inference.target import Model, Target, potential, site_values
@@ -38,6 +40,7 @@ from tengri_ppl.runtime.compiled import Compiled
 __all__ = ["NUTSOptions", "run_nuts"]
 
 _WARMUP_TREE_DEPTH = 6
+_TREE_DEPTH, _TREE_DEPTH_BETWEEN_LEAPS = 8, 5
 #: Up to so many coordinates the draws of the warm-up know their covariance.
 _MAX_LEARNT = 50
 
@@ -54,20 +57,35 @@ class NUTSOptions(ChainOptions):
         mode, or by the approximation to start from.
     target_accept_rate : float
         Acceptance that the step size is adapted to.
-    max_tree_depth : int
+    max_tree_depth : int, optional
         At most 2**max_tree_depth gradient evaluations per draw, and at most 64 while the mass
-        matrix is being found.
+        matrix is being found. By default 8, and 5 if most leaps succeed.
+    n_leaps : int
+        Before each trajectory a chain may leap to one of so many draws of a mixture, which
+        importance sampling fits beforehand; see :mod:`~tengri_ppl.inference.leaps`. No leaps by
+        default; 32 suit a posterior that importance sampling is good for. If most succeed, the
+        mass matrix is known as well, and only the first window of the warm-up, which adapts the
+        step size, is run.
     """
 
     dense_mass_matrix: bool | None = None
     target_accept_rate: float = 0.97
-    max_tree_depth: int = 8
+    max_tree_depth: int | None = None
+    n_leaps: int = 0
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
         self._expect_at_least(1, "max_tree_depth")
+        self._expect_at_least(0, "n_leaps")
         self._expect_fraction("target_accept_rate")
+
+
+class _Chain(NamedTuple):
+    """State of NumPyro's kernel, and whether the chain leapt before its last trajectory."""
+
+    hmc: Any
+    leapt: Array
 
 
 @dataclass(frozen=True)
@@ -86,6 +104,7 @@ def _engine(
     dense: bool,
     target_accept: float,
     max_tree_depth: int,
+    n_leaps: int,
 ) -> _Engine:
     """Build the engine; programs are compiled when they first meet the shapes of the data.
 
@@ -108,8 +127,8 @@ def _engine(
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        def one(z: Any, key: Array) -> Any:
-            return init_kernel(
+        def one(z: Any, key: Array) -> _Chain:
+            hmc_state = init_kernel(
                 z,
                 num_warmup=n_warmup,
                 step_size=0.1,
@@ -121,24 +140,60 @@ def _engine(
                 model_kwargs=kwargs,
                 rng_key=key,
             )
+            return _Chain(hmc_state, jnp.zeros((), bool))
 
         return jax.vmap(one)(z, keys)
 
     def advance(
-        state: Any, n: Array, frame: Start | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+        chains: _Chain,
+        n: Array,
+        frame: Start | None,
+        proposal: StudentTMixture | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> tuple[Any, Any]:
-        def step(state: Any) -> Any:
-            return jax.vmap(lambda s: sample_kernel(s, (frame, *args), kwargs))(state)
+        def one(chain: _Chain) -> _Chain:
+            if proposal is not None:
+                chain = _leapt(chain, model, layout, proposal, n_leaps, args, kwargs)
+            return chain._replace(hmc=sample_kernel(chain.hmc, (frame, *args), kwargs))
 
-        def record(state: Any) -> dict[str, Any]:
-            x = jax.vmap(partial(sites, frame))(state.z)
+        def record(chains: _Chain) -> dict[str, Any]:
+            z = chains.hmc.z
+            x = jax.vmap(partial(sites, frame))(z)
             values = jax.vmap(lambda x: site_values(model, args, kwargs, x))(x)
-            z = state.z if frame is None else {"": state.z}
-            return {"samples": values, "stats": _statistics(state), "x": z}
+            stats = _statistics(chains.hmc)
+            if proposal is not None:
+                stats["leapt"] = chains.leapt
+            return {"samples": values, "stats": stats, "x": z if frame is None else {"": z}}
 
-        return run_block(step, record, state, n)
+        return run_block(jax.vmap(one), record, chains, n)
 
     return _Engine(Compiled(init), Compiled(advance))
+
+
+def _leapt(
+    chain: _Chain,
+    model: Model,
+    layout: Layout,
+    proposal: StudentTMixture,
+    n: int,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> _Chain:
+    """Let a chain, whose state is sites in unconstrained coordinates, leap."""
+    hmc = chain.hmc
+    key, key_leap = jax.random.split(hmc.rng_key)
+    x, leapt = leap(
+        key_leap,
+        join(layout, hmc.z),
+        -hmc.potential_energy,
+        lambda points: flat_log_density(model, layout, points, args, kwargs),
+        proposal,
+        n,
+    )
+    z = split(layout, x)
+    energy, gradient = jax.value_and_grad(lambda z: potential(model, args, kwargs, z))(z)
+    return _Chain(hmc._replace(z=z, potential_energy=energy, z_grad=gradient, rng_key=key), leapt)
 
 
 def _statistics(state: Any) -> dict[str, Array]:
@@ -159,6 +214,7 @@ def run_nuts(
     *,
     start: Start | None = None,
     progress: Progress | None = None,
+    leaps: Leaps | None = None,
 ) -> InferenceResult:
     """Sample a target with NUTS (Hoffman & Gelman 2014, JMLR 15, 1593).
 
@@ -180,40 +236,115 @@ def run_nuts(
         the modes and their curvature make one.
     progress : callable, optional
         Called after every block of iterations.
+    leaps : Leaps, optional
+        What importance sampling has found already, for chains to start from and to leap to. It is
+        run first if ``n_leaps`` asks for leaps without it.
     """
     begin = time.perf_counter()
     options = options or NUTSOptions()
     flat = FlatTarget(target)
     key_init, key_run = jax.random.split(key)
-    start, frame = _framed(flat, key_init, options, start)
-    dense = frame is None and options.dense_mass_matrix is not False
+    if leaps is None and options.n_leaps:
+        leaps = find_leaps(flat, jax.random.fold_in(key, 1), options.n_leaps, start, progress)
+    plan = _plan(flat, key_init, options, start, leaps)
     engine = _engine(
         target.model,
         flat.layout,
         options.n_warmup,
-        dense,
+        plan.dense,
         options.target_accept_rate,
-        options.max_tree_depth,
+        options.max_tree_depth or plan.max_tree_depth,
+        0 if plan.leaps is None else plan.leaps.n,
     )
-    points, matrix = _first_points(flat, key_init, options.num_chains, start, frame, dense)
-    states = _first_states(engine, target, key_run, points, matrix, frame)
 
     def program(state: Any, n: int) -> tuple[Any, Any]:
-        return engine.advance(state, n, frame, target.args, dict(target.kwargs))
+        return engine.advance(state, n, plan.frame, plan.proposal, *flat.arguments)
 
-    chains = Chains(states, progress)
+    chains = Chains(_first_states(engine, flat, key_run, plan), progress)
     chains.compile(program)
-    _warm_up(chains, program, options.n_warmup, dense)
+    warm_up = _tune_step_size if plan.quick else _warm_up
+    n_warmup = warm_up(chains, program, options.n_warmup, plan.dense)
     draws = draw_samples(chains, program, options)
+    n_evaluations = chains.n_evaluations
+    diagnostics, notes = {}, chains.notes
+    if leaps is not None:
+        n_evaluations += leaps.draws.n_evaluations
+        notes = (leaps.note, *notes)
+    if plan.leaps is not None:
+        leapt = draws["stats"]["leapt"]
+        diagnostics["leap_rate"] = float(leapt.mean())
+        n_evaluations += (plan.leaps.n + 1) * (n_warmup * len(leapt) + leapt.size)
     return InferenceResult(
         method="mcmc_nuts",
         samples=draws["samples"],
         sample_stats=draws["stats"],
         settings=asdict(options),
         wall_time_s=time.perf_counter() - begin,
-        diagnostics={"n_evaluations": float(chains.n_evaluations)},
-        notes=chains.notes,
+        diagnostics={**diagnostics, "n_evaluations": float(n_evaluations)},
+        notes=notes,
     )
+
+
+class _Plan(NamedTuple):
+    """How chains begin and move.
+
+    Attributes
+    ----------
+    points : pytree
+        Where they start, in the coordinates of the states.
+    matrix : Array or None
+        Covariance, or variances if not ``dense``, of a first mass matrix.
+    dense : bool
+        Whether it is a full one.
+    frame : Start or None
+        What whitens the coordinates.
+    leaps : Leaps or None
+        Where they leap.
+    """
+
+    points: Any
+    matrix: Array | None
+    dense: bool
+    frame: Start | None = None
+    leaps: Leaps | None = None
+
+    @property
+    def proposal(self) -> StudentTMixture | None:
+        """What leaps are drawn from."""
+        return None if self.leaps is None else self.leaps.draws.proposal
+
+    @property
+    def quick(self) -> bool:
+        """Whether most leaps succeed."""
+        return self.leaps is not None and self.leaps.frequent
+
+    @property
+    def max_tree_depth(self) -> int:
+        """What suits the chains."""
+        return _TREE_DEPTH_BETWEEN_LEAPS if self.quick else _TREE_DEPTH
+
+
+def _plan(
+    flat: FlatTarget, key: Array, options: NUTSOptions, start: Start | None, leaps: Leaps | None
+) -> _Plan:
+    """Begin with what importance sampling has found, with an approximation, or with the priors."""
+    n, dense = options.num_chains, options.dense_mass_matrix is not False
+    if leaps is not None and leaps.useful:
+        points = flat.unflatten(jnp.asarray(leaps.dispersed_points(key, n)))
+        matrix = _first_matrix(jnp.asarray(leaps.covariance, dtype=float), dense)
+        return _Plan(points, matrix, dense, leaps=leaps)
+    start, frame = _framed(flat, key, options, start)
+    dense = frame is None and dense
+    if start is None:
+        return _Plan(dict(flat.target.initial(key, n)), None, dense)
+    x = dispersed_points(flat, start, key, n)
+    if frame is not None:
+        return _Plan(frame.whitened(x), None, dense, frame)
+    return _Plan(flat.unflatten(x), _first_matrix(start.covariance, dense), dense)
+
+
+def _first_matrix(covariance: Array, dense: bool) -> Array:
+    return covariance if dense else jnp.diagonal(covariance)
 
 
 def _framed(
@@ -227,65 +358,60 @@ def _framed(
     return start, Start(start.mean, start.factor)
 
 
-def _first_points(
-    flat: FlatTarget, key: Array, n: int, start: Start | None, frame: Start | None, dense: bool
-) -> tuple[Any, Array | None]:
-    """Return n points to start from, in the coordinates of the states, and a mass matrix."""
-    if start is None:
-        return dict(flat.target.initial(key, n)), None
-    x = dispersed_points(flat, start, key, n)
-    if frame is not None:
-        return frame.whitened(x), None
-    return flat.unflatten(x), start.covariance if dense else jnp.diagonal(start.covariance)
-
-
-def _first_states(
-    engine: _Engine,
-    target: Target,
-    key: Array,
-    points: Any,
-    matrix: Array | None,
-    frame: Start | None,
-) -> list[Any]:
+def _first_states(engine: _Engine, flat: FlatTarget, key: Array, plan: _Plan) -> list[_Chain]:
     """Return the states of all groups of chains at their start points."""
-    n = len(jax.tree.leaves(points)[0])
+    n = len(jax.tree.leaves(plan.points)[0])
     keys, n_groups = jax.random.split(key, n), number_of_groups(n)
     size = n // n_groups
     groups = [slice(g * size, (g + 1) * size) for g in range(n_groups)]
     return [
         engine.init(
-            jax.tree.map(lambda x, g=g: x[g], points),
+            jax.tree.map(lambda x, g=g: x[g], plan.points),
             keys[g],
-            matrix,
-            frame,
-            target.args,
-            dict(target.kwargs),
+            plan.matrix,
+            plan.frame,
+            *flat.arguments,
         )
         for g in groups
     ]
 
 
-def _warm_up(chains: Chains, program: Any, n: int, dense: bool) -> None:
+def _warm_up(chains: Chains, program: Any, n: int, dense: bool) -> int:
     """Adapt in n iterations; all chains share the mass matrix of the last window that makes one."""
     *_, (start, end), _ = build_adaptation_schedule(n)
     chains.advance(program, "warmup", 0, start, n)
     window = chains.advance(program, "warmup", start, end + 1, n)
     _share_mass_matrix(chains, window["x"], dense)
     chains.advance(program, "warmup", end + 1, n, n)
+    return n
+
+
+def _tune_step_size(chains: Chains, program: Any, n: int, dense: bool) -> int:
+    """Run the first window of n iterations; all chains share the median of their step sizes."""
+    (_, end), *_ = build_adaptation_schedule(n)
+    chains.advance(program, "warmup", 0, end + 1, end + 1)
+    sizes = [np.asarray(chain.hmc.adapt_state.ss_state[1]) for chain in chains.states]
+    shared = np.exp(np.median(np.concatenate(sizes)))
+    for group, chain in enumerate(chains.states):
+        adapt = chain.hmc.adapt_state
+        adapt = adapt._replace(step_size=_like(adapt.step_size, shared))
+        hmc = chain.hmc._replace(i=jnp.full_like(chain.hmc.i, n), adapt_state=adapt)
+        chains.states[group] = chain._replace(hmc=hmc)
+    return end + 1
 
 
 def _share_mass_matrix(chains: Chains, z: Mapping[str, np.ndarray], dense: bool) -> None:
     """Give all chains the regularised covariance of their pooled draws z."""
     flat = [np.reshape(z[name], (-1, int(np.prod(z[name].shape[2:])))) for name in sorted(z)]
     inverse, root, root_inverse = _mass_matrix(np.concatenate(flat, axis=1), dense)
-    for group, state in enumerate(chains.states):
-        adapt = state.adapt_state
+    for group, chain in enumerate(chains.states):
+        adapt = chain.hmc.adapt_state
         adapt = adapt._replace(
             inverse_mass_matrix=_like(adapt.inverse_mass_matrix, inverse),
             mass_matrix_sqrt=_like(adapt.mass_matrix_sqrt, root),
             mass_matrix_sqrt_inv=_like(adapt.mass_matrix_sqrt_inv, root_inverse),
         )
-        chains.states[group] = state._replace(adapt_state=adapt)
+        chains.states[group] = chain._replace(hmc=chain.hmc._replace(adapt_state=adapt))
 
 
 def _like(old: Array, new: np.ndarray) -> Array:

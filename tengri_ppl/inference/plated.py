@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro import handlers
 
-from tengri_ppl.distributions.layout import Layout, length, split
+from tengri_ppl.distributions.layout import Layout, join, length, split
 from tengri_ppl.inference.standard import StandardTarget, likelihoods
 from tengri_ppl.inference.target import Model
 
@@ -67,7 +67,7 @@ class Structure(NamedTuple):
         for (name, _), axis in zip(self.layout, self.axes, strict=True):
             if axis is not None:
                 parts[name] = jnp.moveaxis(members[name], 0, axis)
-        return jnp.concatenate([jnp.ravel(parts[name]) for name, _ in self.layout])
+        return join(self.layout, parts)
 
     def cut(self, xi: Array) -> tuple[Array, Array]:
         """Invert :meth:`join`."""

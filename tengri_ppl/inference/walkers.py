@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from tengri_ppl.distributions.layout import Layout
-from tengri_ppl.inference.flat import FlatTarget, flat_potential
+from tengri_ppl.inference.flat import FlatTarget, flat_log_density
 from tengri_ppl.inference.target import Model
 from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
@@ -77,16 +77,12 @@ def _walk(
 ) -> Array:
     """Move one group; return the last positions of its halves, in any order."""
 
-    def log_density(x: Array) -> Array:
-        energy = jax.vmap(lambda point: flat_potential(model, layout, point, args, kwargs))(x)
-        return jnp.where(jnp.isfinite(energy), -energy, -jnp.inf)
-
     def step(i: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """Move the first half and exchange the halves; densities start unknown, as NaN."""
         (moving, others), (before, resting), path = carry
         key_move, key_accept = jax.random.split(jax.random.fold_in(key, i))
         proposed = moving + difference(key_move, moving, others)
-        after = log_density(proposed)
+        after = flat_log_density(model, layout, proposed, args, kwargs)
         threshold = before + jnp.log(jax.random.uniform(key_accept, before.shape))
         accepted = ~(after <= threshold) & jnp.isfinite(after)
         moved = jnp.where(accepted[:, None], proposed, moving)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.optimised
 ENGINES = [
     ("auto", {"min_ess": 4000.0, "n_samples": 20_000}, True),
     ("mcmc_nuts", {"n_samples": 2000}, False),
+    ("mcmc_nuts", {"n_samples": 2000, "n_leaps": 32}, False),
     ("smc", {"n_particles": 2000}, True),
     ("geovi", {"reweight": True, "n_expansions": 6, "n_samples": 9000}, True),
 ]

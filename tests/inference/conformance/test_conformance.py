@@ -27,7 +27,7 @@ from problems import (
 from tengri_ppl.inference.chains import ChainOptions
 from tengri_ppl.inference.ensemble import EnsembleOptions
 from tengri_ppl.inference.method import Method
-from tengri_ppl.inference.registry import list_methods, make_options
+from tengri_ppl.inference.registry import get_method, list_methods, make_options
 
 PROBLEMS = {
     "gaussian 1": lambda: gaussian_problem(1, 1.0),
@@ -127,6 +127,16 @@ def test_known_moments(method, name, measured):
         shift, width_error = worst(result, known)
         assert shift < MAX_SHIFT and width_error < MAX_WIDTH_ERROR
         check_evidence(result, known)
+
+
+@pytest.mark.parametrize("name", ["gaussian 5", "shapes", "two modes"])
+def test_known_moments_of_chains_that_leap(name, measured):
+    """Between two modes, too."""
+    known = problem(name)
+    nuts = get_method("mcmc_nuts")
+    settings = make_options(nuts, {"n_samples": 1200, "n_leaps": 32})
+    result = nuts.run(known.target, jax.random.key(7), settings)
+    check_exact(result, known, measured, f"mcmc_nuts with leaps, {name}")
 
 
 def test_every_exception_is_an_engine():

@@ -1,0 +1,154 @@
+"""Leaps of a Markov chain to independent points, between its local moves.
+
+A chain goes to one of several draws of a fixed proposal, or stays, picked by their importance
+weights: iterated sampling importance resampling (i-SIR: Andrieu, Doucet & Holenstein 2010, Journal
+of the Royal Statistical Society B 72, 269). The posterior is invariant whatever the proposal; where
+that is poor, the local moves bring a chain on (Ex2MCMC: Samsonov et al. 2022, NeurIPS 35). The
+proposal is the mixture that importance sampling fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tengri_ppl.errors import ParameterError
+from tengri_ppl.inference.approximation import search_points
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.importance import ImportanceOptions, adapt_proposal, first_proposal
+from tengri_ppl.inference.mixture import StudentTMixture
+from tengri_ppl.inference.pareto import resample
+from tengri_ppl.inference.start import DISPERSION, Start
+from tengri_ppl.inference.weighted import WeightedDraws
+
+__all__ = ["Leaps", "find_leaps", "leap"]
+
+#: Mixtures of Student-t distributions follow no posterior of more coordinates.
+_MAX_DIMENSION = 50
+
+
+@dataclass(frozen=True)
+class Leaps:
+    """Where chains can leap to.
+
+    Attributes
+    ----------
+    n : int
+        Draws of the proposal that a chain picks from.
+    draws : WeightedDraws
+        Draws of importance sampling, the last proposal of which serves.
+    """
+
+    n: int
+    draws: WeightedDraws
+
+    @property
+    def useful(self) -> bool:
+        """Whether the proposal has learnt anything of the posterior."""
+        return self.draws.ess >= 2.0 * self.draws.x.shape[1]
+
+    @property
+    def frequent(self) -> bool:
+        """Whether most leaps succeed: an effective draw, at least, is among those to pick from."""
+        return self.n * self.draws.ess >= len(self.draws.x)
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the proposal in a result."""
+        share = self.draws.ess / len(self.draws.x)
+        found = f"{share:.1%} of the proposals are effective, k-hat {self.draws.pareto_k:.2f}"
+        return f"leaps: {found}" if self.useful else f"no leaps: {found}"
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the posterior, (D, D)."""
+        covariance = np.cov(self.draws.x, rowvar=False, aweights=np.exp(self.draws.log_weight))
+        return np.atleast_2d(covariance)
+
+    def dispersed_points(self, key: Array, n: int) -> np.ndarray:
+        """Pick points (n, D) from the draws: of the posterior, tempered to be wider."""
+        draws = self.draws
+        excess = np.where(np.isfinite(draws.log_density), draws.log_density, 0.0)
+        log_weight = draws.log_weight - (1.0 - DISPERSION**-2) * excess
+        return draws.x[resample(key, log_weight - np.logaddexp.reduce(log_weight), n)]
+
+
+def find_leaps(
+    flat: FlatTarget, key: Array, n: int, start: Start | None = None, progress: Any = None
+) -> Leaps:
+    """Fit a proposal by importance sampling.
+
+    Parameters
+    ----------
+    flat : FlatTarget
+        The posterior.
+    key : Array
+        Random key.
+    n : int
+        Draws that a chain picks from.
+    start : Start, optional
+        Search for modes around this approximation; else from dispersed points.
+    progress : callable, optional
+        Called after every round.
+
+    Raises
+    ------
+    ParameterError
+        If there are too many coordinates for such a proposal.
+    """
+    if flat.dimension > _MAX_DIMENSION:
+        raise ParameterError(
+            f"n_leaps={n}: no proposal serves for {flat.dimension} coordinates (at most "
+            f"{_MAX_DIMENSION}); leave n_leaps at 0"
+        )
+    options = ImportanceOptions()
+    key_search, key_adapt = jax.random.split(key)
+    proposal = first_proposal(flat, search_points(flat, key_search, options.n_modes, start))
+    return Leaps(n, adapt_proposal(flat, key_adapt, proposal, options, progress))
+
+
+def leap(
+    key: Array,
+    x: Array,
+    log_density: Array,
+    log_density_at: Callable[[Array], Array],
+    proposal: StudentTMixture,
+    n: int,
+) -> tuple[Array, Array]:
+    """Pick the next point of a chain from the present one and draws of a proposal.
+
+    Parameters
+    ----------
+    key : Array
+        Random key.
+    x : Array, shape (D,)
+        Where the chain is.
+    log_density : Array, scalar
+        Log-posterior there.
+    log_density_at : callable
+        Log-posterior at points (n, D), -inf where it is not finite.
+    proposal : StudentTMixture
+        The proposal, which must not depend on the chain.
+    n : int
+        Draws.
+
+    Returns
+    -------
+    x : Array, shape (D,)
+        Where the chain goes.
+    leapt : Array, scalar bool
+        Whether that is another point.
+    """
+    key_draw, key_pick = jax.random.split(key)
+    # one draw for each key: those of a single call are spread evenly, and not independent
+    drawn = jax.vmap(lambda k: proposal.sample(k, 1)[0])(jax.random.split(key_draw, n))
+    points = jnp.concatenate([x[None], drawn])
+    heights = jnp.append(log_density, log_density_at(drawn))
+    pick = jax.random.categorical(key_pick, heights - proposal.log_density(points))
+    return points[pick], pick > 0
