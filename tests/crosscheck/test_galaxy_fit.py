@@ -25,6 +25,7 @@ ENGINES = [
     ("mcmc_nuts", {"n_samples": 2000, "n_leaps": 32}, False),
     ("smc", {"n_particles": 2000}, True),
     ("geovi", {"reweight": True, "n_expansions": 6, "n_samples": 9000}, True),
+    ("mgvi", {"reweight": True, "n_expansions": 24, "n_samples": 40_000}, True),
 ]
 
 #: So many draws that widths have errors of 0.7 %.
