@@ -8,38 +8,33 @@ compiled program, whose arguments are the data and the number of iterations.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import build_adaptation_schedule
 
-from tengri_ppl.distributions.layout import Layout, join, split
 from tengri_ppl.inference.chains import (
     ChainOptions,
     Chains,
     Progress,
     draw_samples,
     number_of_groups,
-    run_block,
 )
-from tengri_ppl.inference.flat import FlatTarget, flat_log_density
-from tengri_ppl.inference.leaps import Leaps, find_leaps, leap
+from tengri_ppl.inference.flat import FlatTarget
+from tengri_ppl.inference.leaps import Leaps, find_leaps
 from tengri_ppl.inference.mixture import StudentTMixture
+from tengri_ppl.inference.nuts_programs import NUTSChain, NUTSPrograms, nuts_programs
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
-from tengri_ppl.inference.target import Model, Target, potential, site_values
-from tengri_ppl.runtime.compiled import Compiled
+from tengri_ppl.inference.target import Target
 
 __all__ = ["NUTSOptions", "run_nuts"]
 
-_WARMUP_TREE_DEPTH = 6
 _TREE_DEPTH, _TREE_DEPTH_BETWEEN_LEAPS = 8, 5
 #: Up to so many coordinates the draws of the warm-up know their covariance.
 _MAX_LEARNT = 50
@@ -79,132 +74,6 @@ class NUTSOptions(ChainOptions):
         self._expect_at_least(1, "max_tree_depth")
         self._expect_at_least(0, "n_leaps")
         self._expect_fraction("target_accept_rate")
-
-
-class _Chain(NamedTuple):
-    """State of NumPyro's kernel, and whether the chain leapt before its last trajectory."""
-
-    hmc: Any
-    leapt: Array
-
-
-@dataclass(frozen=True)
-class _Engine:
-    """Compiled functions for one model and one set of static options."""
-
-    init: Callable[..., Any]
-    advance: Callable[..., Any]
-
-
-@lru_cache(maxsize=32)
-def _engine(
-    model: Model,
-    layout: Layout,
-    n_warmup: int,
-    dense: bool,
-    target_accept: float,
-    max_tree_depth: int,
-    n_leaps: int,
-) -> _Engine:
-    """Build the engine; programs are compiled when they first meet the shapes of the data.
-
-    States are sites in unconstrained coordinates or, with a frame, vectors in whitened ones.
-    """
-
-    def sites(frame: Start | None, z: Any) -> Mapping[str, Array]:
-        return z if frame is None else split(layout, frame.points(z))
-
-    def potential_gen(frame: Start | None, *args: Any, **kwargs: Any) -> Callable[[Any], Array]:
-        return lambda z: potential(model, args, kwargs, sites(frame, z))
-
-    init_kernel, sample_kernel = hmc(potential_fn_gen=potential_gen, algo="NUTS")
-
-    def init(
-        z: Any,
-        keys: Array,
-        covariance: Array | None,
-        frame: Start | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        def one(z: Any, key: Array) -> _Chain:
-            hmc_state = init_kernel(
-                z,
-                num_warmup=n_warmup,
-                step_size=0.1,
-                inverse_mass_matrix=covariance,
-                dense_mass=dense,
-                target_accept_prob=target_accept,
-                max_tree_depth=(min(max_tree_depth, _WARMUP_TREE_DEPTH), max_tree_depth),
-                model_args=(frame, *args),
-                model_kwargs=kwargs,
-                rng_key=key,
-            )
-            return _Chain(hmc_state, jnp.zeros((), bool))
-
-        return jax.vmap(one)(z, keys)
-
-    def advance(
-        chains: _Chain,
-        n: Array,
-        frame: Start | None,
-        proposal: StudentTMixture | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Any]:
-        def one(chain: _Chain) -> _Chain:
-            if proposal is not None:
-                chain = _leapt(chain, model, layout, proposal, n_leaps, args, kwargs)
-            return chain._replace(hmc=sample_kernel(chain.hmc, (frame, *args), kwargs))
-
-        def record(chains: _Chain) -> dict[str, Any]:
-            z = chains.hmc.z
-            x = jax.vmap(partial(sites, frame))(z)
-            values = jax.vmap(lambda x: site_values(model, args, kwargs, x))(x)
-            stats = _statistics(chains.hmc)
-            if proposal is not None:
-                stats["leapt"] = chains.leapt
-            return {"samples": values, "stats": stats, "x": z if frame is None else {"": z}}
-
-        return run_block(jax.vmap(one), record, chains, n)
-
-    return _Engine(Compiled(init), Compiled(advance))
-
-
-def _leapt(
-    chain: _Chain,
-    model: Model,
-    layout: Layout,
-    proposal: StudentTMixture,
-    n: int,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> _Chain:
-    """Let a chain, whose state is sites in unconstrained coordinates, leap."""
-    hmc = chain.hmc
-    key, key_leap = jax.random.split(hmc.rng_key)
-    x, leapt = leap(
-        key_leap,
-        join(layout, hmc.z),
-        -hmc.potential_energy,
-        lambda points: flat_log_density(model, layout, points, args, kwargs),
-        proposal,
-        n,
-    )
-    z = split(layout, x)
-    energy, gradient = jax.value_and_grad(lambda z: potential(model, args, kwargs, z))(z)
-    return _Chain(hmc._replace(z=z, potential_energy=energy, z_grad=gradient, rng_key=key), leapt)
-
-
-def _statistics(state: Any) -> dict[str, Array]:
-    return {
-        "lp": -state.potential_energy,
-        "energy": state.energy,
-        "diverging": state.diverging,
-        "acceptance_rate": state.accept_prob,
-        "n_steps": state.num_steps,
-        "step_size": state.adapt_state.step_size,
-    }
 
 
 def run_nuts(
@@ -247,7 +116,7 @@ def run_nuts(
     if leaps is None and options.n_leaps:
         leaps = find_leaps(flat, jax.random.fold_in(key, 1), options.n_leaps, start, progress)
     plan = _plan(flat, key_init, options, start, leaps)
-    engine = _engine(
+    programs = nuts_programs(
         target.model,
         flat.layout,
         options.n_warmup,
@@ -258,9 +127,9 @@ def run_nuts(
     )
 
     def program(state: Any, n: int) -> tuple[Any, Any]:
-        return engine.advance(state, n, plan.frame, plan.proposal, *flat.arguments)
+        return programs.advance(state, n, plan.frame, plan.proposal, *flat.arguments)
 
-    chains = Chains(_first_states(engine, flat, key_run, plan), progress)
+    chains = Chains(_first_states(programs, flat, key_run, plan), progress)
     chains.compile(program)
     warm_up = _tune_step_size if plan.quick else _warm_up
     n_warmup = warm_up(chains, program, options.n_warmup, plan.dense)
@@ -358,14 +227,16 @@ def _framed(
     return start, Start(start.mean, start.factor)
 
 
-def _first_states(engine: _Engine, flat: FlatTarget, key: Array, plan: _Plan) -> list[_Chain]:
+def _first_states(
+    programs: NUTSPrograms, flat: FlatTarget, key: Array, plan: _Plan
+) -> list[NUTSChain]:
     """Return the states of all groups of chains at their start points."""
     n = len(jax.tree.leaves(plan.points)[0])
     keys, n_groups = jax.random.split(key, n), number_of_groups(n)
     size = n // n_groups
     groups = [slice(g * size, (g + 1) * size) for g in range(n_groups)]
     return [
-        engine.init(
+        programs.init(
             jax.tree.map(lambda x, g=g: x[g], plan.points),
             keys[g],
             plan.matrix,
