@@ -39,6 +39,9 @@ class ChEESOptions(WhitenedOptions):
 
     Attributes
     ----------
+    max_samples : int
+        Draws per chain without ``n_samples``, at most; fewer than of other chains, as there are
+        more chains.
     num_chains : int
         Chains; the more, the better the length of the trajectories is known. At least 4.
     target_accept_rate : float
@@ -47,6 +50,7 @@ class ChEESOptions(WhitenedOptions):
         Gradient evaluations per trajectory, at most.
     """
 
+    max_samples: int = 3000
     num_chains: int = 16
     target_accept_rate: float = 0.7
     max_steps: int = 256

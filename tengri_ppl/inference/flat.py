@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from tengri_ppl.distributions.layout import Layout, length, split
 from tengri_ppl.errors import ParameterError
@@ -48,7 +49,7 @@ class FlatTarget:
         """Arguments of the model, which the compiled functions take."""
         return self.target.args, dict(self.target.kwargs)
 
-    def log_density(self, x: Array) -> Array:
+    def log_density(self, x: ArrayLike) -> Array:
         """Log-posterior up to a constant at points (n, D); -inf where it is not finite; (n,)."""
         return flat_log_density(self.target.model, self.layout, x, *self.arguments)
 

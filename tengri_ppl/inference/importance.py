@@ -30,6 +30,7 @@ from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
 from tengri_ppl.inference.walkers import walk
 from tengri_ppl.inference.weighted import Record, WeightedDraws
+from tengri_ppl.runtime.chunks import largest_divisor
 from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
@@ -37,6 +38,7 @@ from tengri_ppl.runtime.threads import map_in_threads
 __all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
 
 _N_WALKERS, _N_KEPT = 256, 24
+#: Parts of a batch, at most; some are evaluated at the same time.
 _N_PARTS = 8
 #: Close to a mode is enough for walkers to start from.
 _SEARCH_STEPS = 30
@@ -164,7 +166,7 @@ def _learnt(
     """Let walkers correct a proposal; return what it becomes, with the densities evaluated."""
     key_try, key_pick, key_walk, key_fit = jax.random.split(key, 4)
     x = _propose(proposal, key_try, options.n_batch)
-    log_density = jnp.concatenate([flat.log_density(part) for part in _parts(x)])
+    log_density = np.concatenate([flat.log_density(part) for part in _parts(x)])
     first = _picked(key_pick, proposal, x, log_density, _FIT_SHARE * options.min_ess)
     n_kept = min(_N_KEPT, options.n_walk)
     path = walk(flat, key_walk, first, options.n_walk, n_kept)
@@ -174,14 +176,14 @@ def _learnt(
     return fitted, n_learning
 
 
-def _parts(x: Array) -> list[Array]:
-    """Parts of a batch that take little memory."""
-    return jnp.array_split(x, _N_PARTS)
+def _parts(x: Array) -> list[np.ndarray]:
+    """Parts of a batch, of one size, that take little memory."""
+    return np.split(np.asarray(x), largest_divisor(len(x), _N_PARTS))
 
 
-def _log_density(flat: FlatTarget, x: Array) -> Array:
+def _log_density(flat: FlatTarget, x: Array) -> np.ndarray:
     """Evaluate a batch in parts, some at the same time."""
-    return jnp.concatenate(map_in_threads(flat.log_density, _parts(x)))
+    return np.concatenate(map_in_threads(flat.log_density, _parts(x)))
 
 
 def _filled(values: np.ndarray, n: int, value: float) -> Array:
