@@ -23,7 +23,7 @@ from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.importance import ImportanceOptions, adapt_proposal, first_proposal
 from tengri_ppl.inference.mixture import StudentTMixture
-from tengri_ppl.inference.pareto import resample
+from tengri_ppl.inference.pareto import MAX_PARETO_K, resample
 from tengri_ppl.inference.start import DISPERSION, Start
 from tengri_ppl.inference.weighted import WeightedDraws
 
@@ -55,8 +55,12 @@ class Leaps:
 
     @property
     def frequent(self) -> bool:
-        """Whether most leaps succeed: an effective draw, at least, is among those to pick from."""
-        return self.n * self.draws.ess >= len(self.draws.x)
+        """Whether most leaps succeed, and can go everywhere.
+
+        An effective draw, at least, is among those to pick from, and k-hat is good.
+        """
+        enough = self.n * self.draws.ess >= len(self.draws.x)
+        return bool(enough and self.draws.pareto_k < MAX_PARETO_K)
 
     @property
     def note(self) -> str:

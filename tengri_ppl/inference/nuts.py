@@ -54,13 +54,14 @@ class NUTSOptions(ChainOptions):
         Acceptance that the step size is adapted to.
     max_tree_depth : int, optional
         At most 2**max_tree_depth gradient evaluations per draw, and at most 64 while the mass
-        matrix is being found. By default 8, and 5 if most leaps succeed.
+        matrix is being found. By default 8, and 5 if leaps are frequent
+        (:attr:`Leaps.frequent <tengri_ppl.inference.leaps.Leaps.frequent>`).
     n_leaps : int
         Before each trajectory a chain may leap to one of so many draws of a mixture, which
         importance sampling fits beforehand; see :mod:`~tengri_ppl.inference.leaps`. No leaps by
-        default; 32 suit a posterior that importance sampling is good for. If most succeed, the
-        mass matrix is known as well, and only the first window of the warm-up, which adapts the
-        step size, is run.
+        default; 32 suit a posterior that importance sampling is good for. If leaps are frequent,
+        the mass matrix is known as well, and only the first window of the warm-up, which adapts
+        the step size, is run.
     """
 
     dense_mass_matrix: bool | None = None
@@ -184,7 +185,7 @@ class _Plan(NamedTuple):
 
     @property
     def quick(self) -> bool:
-        """Whether most leaps succeed."""
+        """Whether leaps are frequent."""
         return self.leaps is not None and self.leaps.frequent
 
     @property

@@ -104,6 +104,7 @@ def test_a_proposal_that_has_learnt_nothing_is_not_used(found):
     assert found.useful and found.frequent
     poor = Leaps(32, replace(found.draws, ess=0.01 * len(found.draws.x)))
     assert poor.useful and not poor.frequent
+    assert not Leaps(32, replace(found.draws, pareto_k=0.8)).frequent
     hopeless = Leaps(32, replace(found.draws, ess=3.0))
     assert not hopeless.useful and hopeless.note.startswith("no leaps")
     target = Target(bent, (jnp.asarray(0.5),))
