@@ -66,6 +66,11 @@ def make_model(bands: list[str] = BANDS, **others: Any) -> tg.SEDModel:
     return tg.SEDModel(spec, tg.load_ssp_data(), tg.Observation(tg.Photometry.from_names(bands)))
 
 
+def label(method: str, options: dict[str, Any]) -> str:
+    """Name an engine and its options in the names of files."""
+    return "_".join([method, *(f"{name}_{value}" for name, value in sorted(options.items()))])
+
+
 class Simulation:
     """Draw galaxies from the model, and fit them."""
 
@@ -93,7 +98,7 @@ class Simulation:
     def fit(self, data: jax.Array, key: jax.Array) -> dict[str, Any]:
         """Fit, or read an earlier fit; return the draws of what is ranked."""
         self.n_fits += 1
-        path = self.keep and self.keep / f"{self.method}_{self.n_fits}.npz"
+        path = self.keep and self.keep / f"{label(self.method, self.options)}_{self.n_fits}.npz"
         if path and path.is_file():
             with np.load(path) as file:
                 found = dict(file)
@@ -145,7 +150,7 @@ def main() -> None:
         if arguments.figures:
             arguments.figures.mkdir(parents=True, exist_ok=True)
             figure = plot_calibration(result, title=method)
-            figure.savefig(arguments.figures / f"sbc_{method}.png", dpi=150)
+            figure.savefig(arguments.figures / f"sbc_{label(method, options)}.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -157,8 +157,6 @@ def _sample_chains(
 ) -> InferenceResult:
     """Run NUTS, from what importance sampling has learnt where it has learnt something."""
     settings = NUTSOptions(num_chains=options.num_chains)
-    leaps = None if draws is None else Leaps(_N_LEAPS, draws)
-    if leaps is None or not leaps.useful:
-        return run_nuts(target, key, settings, start=start, progress=progress)
-    settings = replace(settings, n_warmup=options.n_warmup, n_leaps=leaps.n)
-    return run_nuts(target, key, settings, leaps=leaps, progress=progress)
+    if draws is not None and Leaps(_N_LEAPS, draws).useful:
+        settings = replace(settings, n_warmup=options.n_warmup, n_leaps=_N_LEAPS)
+    return run_nuts(target, key, settings, start=start, progress=progress, learnt=draws)

@@ -27,10 +27,12 @@ from tengri_ppl.inference.pareto import MAX_PARETO_K, resample
 from tengri_ppl.inference.start import DISPERSION, Start
 from tengri_ppl.inference.weighted import WeightedDraws
 
-__all__ = ["Leaps", "find_leaps", "leap"]
+__all__ = ["Leaps", "check_leaps", "leap", "learn_proposal"]
 
 #: Mixtures of Student-t distributions follow no posterior of more coordinates.
 _MAX_DIMENSION = 50
+#: Effective draws for each coordinate, to be of use at all, and to know the covariance.
+_FEW, _MANY = 2.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,18 @@ class Leaps:
     @property
     def useful(self) -> bool:
         """Whether the proposal has learnt anything of the posterior."""
-        return self.draws.ess >= 2.0 * self.draws.x.shape[1]
+        return bool(np.isfinite(self.draws.pareto_k) and self._draws_per_coordinate >= _FEW)
 
     @property
     def frequent(self) -> bool:
         """Whether most leaps succeed, and can go everywhere.
 
-        An effective draw, at least, is among those to pick from, and k-hat is good.
+        An effective draw, at least, is among those to pick from, k-hat is good, and the covariance
+        is known.
         """
         enough = self.n * self.draws.ess >= len(self.draws.x)
-        return bool(enough and self.draws.pareto_k < MAX_PARETO_K)
+        known = self._draws_per_coordinate >= _MANY
+        return bool(enough and known and self.draws.pareto_k < MAX_PARETO_K)
 
     @property
     def note(self) -> str:
@@ -68,6 +72,10 @@ class Leaps:
         share = self.draws.ess / len(self.draws.x)
         found = f"{share:.1%} of the proposals are effective, k-hat {self.draws.pareto_k:.2f}"
         return f"leaps: {found}" if self.useful else f"no leaps: {found}"
+
+    @property
+    def _draws_per_coordinate(self) -> float:
+        return self.draws.ess / self.draws.x.shape[1]
 
     @property
     def covariance(self) -> np.ndarray:
@@ -83,9 +91,24 @@ class Leaps:
         return draws.x[resample(key, log_weight - np.logaddexp.reduce(log_weight), n)]
 
 
-def find_leaps(
-    flat: FlatTarget, key: Array, n: int, start: Start | None = None, progress: Any = None
-) -> Leaps:
+def check_leaps(n: int, dimension: int) -> None:
+    """Refuse leaps in more coordinates than a proposal serves for.
+
+    Raises
+    ------
+    ParameterError
+        If there are too many.
+    """
+    if n and dimension > _MAX_DIMENSION:
+        raise ParameterError(
+            f"n_leaps={n}: no proposal serves for {dimension} coordinates (at most "
+            f"{_MAX_DIMENSION}); leave n_leaps at 0"
+        )
+
+
+def learn_proposal(
+    flat: FlatTarget, key: Array, start: Start | None = None, progress: Any = None
+) -> WeightedDraws:
     """Fit a proposal by importance sampling.
 
     Parameters
@@ -94,27 +117,15 @@ def find_leaps(
         The posterior.
     key : Array
         Random key.
-    n : int
-        Draws that a chain picks from.
     start : Start, optional
         Search for modes around this approximation; else from dispersed points.
     progress : callable, optional
         Called after every round.
-
-    Raises
-    ------
-    ParameterError
-        If there are too many coordinates for such a proposal.
     """
-    if flat.dimension > _MAX_DIMENSION:
-        raise ParameterError(
-            f"n_leaps={n}: no proposal serves for {flat.dimension} coordinates (at most "
-            f"{_MAX_DIMENSION}); leave n_leaps at 0"
-        )
     options = ImportanceOptions()
     key_search, key_adapt = jax.random.split(key)
     proposal = first_proposal(flat, search_points(flat, key_search, options.n_modes, start))
-    return Leaps(n, adapt_proposal(flat, key_adapt, proposal, options, progress))
+    return adapt_proposal(flat, key_adapt, proposal, options, progress)
 
 
 def leap(

@@ -20,6 +20,7 @@ from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.approximation import Approximation, check_positive
 from tengri_ppl.inference.flat import FlatTarget, flat_potential
 from tengri_ppl.inference.guides import Guide, build, has_density, make_guide, whitened_model
+from tengri_ppl.inference.leaps import check_leaps
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.start import Start
@@ -99,6 +100,7 @@ def run_neutra(
             f"{guide[0].__name__} does not"
         )
     flat = FlatTarget(target)
+    check_leaps(options.n_leaps, flat.dimension)
     run = Approximation("neutra", flat, VIOptions(**_pick(options, VIOptions, _OF_DRAWS)))
     key_train, key_run = jax.random.split(key)
     trained = train_guide(run, key_train, start, progress)

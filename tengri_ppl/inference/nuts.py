@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -26,16 +26,19 @@ from tengri_ppl.inference.chains import (
     number_of_groups,
 )
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.leaps import Leaps, find_leaps
+from tengri_ppl.inference.leaps import Leaps, check_leaps, learn_proposal
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.nuts_programs import NUTSChain, NUTSPrograms, nuts_programs
 from tengri_ppl.inference.result import InferenceResult
-from tengri_ppl.inference.start import Start, dispersed_points, start_at_mode
+from tengri_ppl.inference.start import Start, dispersed_points, regularised, start_at_mode
 from tengri_ppl.inference.target import Target
+from tengri_ppl.inference.weighted import WeightedDraws
 
 __all__ = ["NUTSOptions", "run_nuts"]
 
 _TREE_DEPTH, _TREE_DEPTH_BETWEEN_LEAPS = 8, 5
+#: Iterations that find a step size.
+_N_TUNING = 75
 #: Up to so many coordinates the draws of the warm-up know their covariance.
 _MAX_LEARNT = 50
 
@@ -60,8 +63,8 @@ class NUTSOptions(ChainOptions):
         Before each trajectory a chain may leap to one of so many draws of a mixture, which
         importance sampling fits beforehand; see :mod:`~tengri_ppl.inference.leaps`. No leaps by
         default; 32 suit a posterior that importance sampling is good for. If leaps are frequent,
-        the mass matrix is known as well, and only the first window of the warm-up, which adapts
-        the step size, is run.
+        the mass matrix is known as well, and the warm-up, which adapts the step size, has 75
+        iterations at most.
     """
 
     dense_mass_matrix: bool | None = None
@@ -84,7 +87,7 @@ def run_nuts(
     *,
     start: Start | None = None,
     progress: Progress | None = None,
-    leaps: Leaps | None = None,
+    learnt: WeightedDraws | None = None,
 ) -> InferenceResult:
     """Sample a target with NUTS (Hoffman & Gelman 2014, JMLR 15, 1593).
 
@@ -103,27 +106,31 @@ def run_nuts(
         Approximation around which the chains start, and from whose covariance the mass matrix
         starts. By default chains start from probable ones of many prior draws
         (:meth:`Target.initial`) and find the mass matrix themselves; of more than 50 coordinates
-        the modes and their curvature make one.
+        the modes and their curvature make one. With leaps, importance sampling searches for modes
+        around it, and chains start from what that finds.
     progress : callable, optional
         Called after every block of iterations.
-    leaps : Leaps, optional
-        What importance sampling has found already, for chains to start from and to leap to. It is
-        run first if ``n_leaps`` asks for leaps without it.
+    learnt : WeightedDraws, optional
+        What importance sampling has found already, for leaps; else it is run first.
     """
     begin = time.perf_counter()
     options = options or NUTSOptions()
     flat = FlatTarget(target)
-    key_init, key_run = jax.random.split(key)
-    if leaps is None and options.n_leaps:
-        leaps = find_leaps(flat, jax.random.fold_in(key, 1), options.n_leaps, start, progress)
+    key_init, key_run, key_learn = jax.random.split(key, 3)
+    leaps = None
+    if options.n_leaps:
+        check_leaps(options.n_leaps, flat.dimension)
+        learnt = learnt or learn_proposal(flat, key_learn, start, progress)
+        leaps = Leaps(options.n_leaps, learnt)
     plan = _plan(flat, key_init, options, start, leaps)
+    options = replace(options, max_tree_depth=options.max_tree_depth or plan.max_tree_depth)
     programs = nuts_programs(
         target.model,
         flat.layout,
         options.n_warmup,
         plan.dense,
         options.target_accept_rate,
-        options.max_tree_depth or plan.max_tree_depth,
+        options.max_tree_depth,
         0 if plan.leaps is None else plan.leaps.n,
     )
 
@@ -132,8 +139,10 @@ def run_nuts(
 
     chains = Chains(_first_states(programs, flat, key_run, plan), progress)
     chains.compile(program)
-    warm_up = _tune_step_size if plan.quick else _warm_up
-    n_warmup = warm_up(chains, program, options.n_warmup, plan.dense)
+    if plan.quick:
+        n_warmup = _tune_step_size(chains, program, options.n_warmup)
+    else:
+        n_warmup = _warm_up(chains, program, options.n_warmup, plan.dense)
     draws = draw_samples(chains, program, options)
     n_evaluations = chains.n_evaluations
     diagnostics, notes = {}, chains.notes
@@ -201,7 +210,7 @@ def _plan(
     n, dense = options.num_chains, options.dense_mass_matrix is not False
     if leaps is not None and leaps.useful:
         points = flat.unflatten(jnp.asarray(leaps.dispersed_points(key, n)))
-        matrix = _first_matrix(jnp.asarray(leaps.covariance, dtype=float), dense)
+        matrix = _first_matrix(regularised(jnp.asarray(leaps.covariance, dtype=float)), dense)
         return _Plan(points, matrix, dense, leaps=leaps)
     start, frame = _framed(flat, key, options, start)
     dense = frame is None and dense
@@ -258,10 +267,14 @@ def _warm_up(chains: Chains, program: Any, n: int, dense: bool) -> int:
     return n
 
 
-def _tune_step_size(chains: Chains, program: Any, n: int, dense: bool) -> int:
-    """Run the first window of n iterations; all chains share the median of their step sizes."""
-    (_, end), *_ = build_adaptation_schedule(n)
-    chains.advance(program, "warmup", 0, end + 1, end + 1)
+def _tune_step_size(chains: Chains, program: Any, n: int) -> int:
+    """Adapt the step size alone; all chains share the median of theirs.
+
+    Of the warm-up's n iterations these are the first, before it makes a mass matrix of its own.
+    """
+    *_, (end, _) = build_adaptation_schedule(n)
+    n_tuning = min(_N_TUNING, end - 1)
+    chains.advance(program, "warmup", 0, n_tuning, n_tuning)
     sizes = [np.asarray(chain.hmc.adapt_state.ss_state[1]) for chain in chains.states]
     shared = np.exp(np.median(np.concatenate(sizes)))
     for group, chain in enumerate(chains.states):
@@ -269,7 +282,7 @@ def _tune_step_size(chains: Chains, program: Any, n: int, dense: bool) -> int:
         adapt = adapt._replace(step_size=_like(adapt.step_size, shared))
         hmc = chain.hmc._replace(i=jnp.full_like(chain.hmc.i, n), adapt_state=adapt)
         chains.states[group] = chain._replace(hmc=hmc)
-    return end + 1
+    return n_tuning
 
 
 def _share_mass_matrix(chains: Chains, z: Mapping[str, np.ndarray], dense: bool) -> None:

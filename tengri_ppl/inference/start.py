@@ -21,7 +21,15 @@ from tengri_ppl.inference.laplace import Curvature, curvature, log_volume
 from tengri_ppl.inference.optimize import find_modes
 from tengri_ppl.runtime.compiled import Compiled
 
-__all__ = ["Start", "dispersed_points", "start_at_mode", "start_from_draws", "start_refined"]
+__all__ = [
+    "DISPERSION",
+    "Start",
+    "dispersed_points",
+    "regularised",
+    "start_at_mode",
+    "start_from_draws",
+    "start_refined",
+]
 
 #: Chains start from draws this much farther from the mean than the posterior is wide.
 DISPERSION = 1.5
@@ -123,10 +131,14 @@ def start_from_draws(x: Array) -> Start:
             f"{n} draws don't give a covariance of {dimension} coordinates; use more draws"
         )
     centred = x - x.mean(axis=0)
-    covariance = centred.T @ centred / (n - 1)
-    rounding = 10 * dimension * jnp.finfo(x.dtype).eps
-    ridge = jnp.diag(rounding * jnp.diag(covariance) + _REGULARISATION)
-    return Start(x.mean(axis=0), jnp.linalg.cholesky(covariance + ridge))
+    covariance = regularised(centred.T @ centred / (n - 1))
+    return Start(x.mean(axis=0), jnp.linalg.cholesky(covariance))
+
+
+def regularised(covariance: Array) -> Array:
+    """Add to the diagonal of a covariance (D, D) what rounding may have taken from it."""
+    rounding = 10 * len(covariance) * jnp.finfo(covariance.dtype).eps
+    return covariance + jnp.diag(rounding * jnp.diag(covariance) + _REGULARISATION)
 
 
 def start_refined(start: Start, x: np.ndarray) -> Start:

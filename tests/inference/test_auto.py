@@ -46,6 +46,7 @@ def test_a_hard_posterior_goes_to_chains_that_know_what_was_learnt():
     assert result.notes[0].endswith("went on to mcmc_nuts")
     assert result.samples["x"].shape[0] == 4
     assert "pareto_k" not in result.diagnostics
+    assert result.notes[1].startswith("leaps: ") and result.diagnostics["leap_rate"] > 0.0
 
 
 def test_many_coordinates_go_to_chains_at_once():

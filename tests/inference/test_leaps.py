@@ -12,7 +12,7 @@ from scipy import stats
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.leaps import Leaps, find_leaps, leap
+from tengri_ppl.inference.leaps import Leaps, leap, learn_proposal
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.start import DISPERSION
@@ -59,20 +59,34 @@ def test_a_leap_leaves_the_posterior_as_it_is(n, proposal):
 
 
 @pytest.fixture(scope="module")
-def leaping():
-    target = Target(bent, (jnp.asarray(0.5),))
-    return run_nuts(target, jax.random.key(0), NUTSOptions(n_samples=500, n_leaps=32))
+def target():
+    return Target(bent, (jnp.asarray(0.5),))
 
 
-def test_chains_leap_and_say_so(leaping):
+@pytest.fixture(scope="module")
+def learnt(target):
+    return learn_proposal(FlatTarget(target), jax.random.key(2))
+
+
+@pytest.fixture(scope="module")
+def leaping(target, learnt):
+    options = NUTSOptions(n_samples=500, n_leaps=32)
+    return run_nuts(target, jax.random.key(0), options, learnt=learnt)
+
+
+def test_chains_leap_and_say_so(leaping, learnt):
     leapt = leaping.sample_stats["leapt"]
     assert leapt.shape == (4, 500)
     assert leaping.diagnostics["leap_rate"] == pytest.approx(leapt.mean())
     assert leapt.mean() > 0.8
     assert leaping.notes[0].startswith("leaps: ")
-    # trajectories are short, and their number is not all that is counted
     assert leaping.sample_stats["n_steps"].max() <= 31
-    assert leaping.diagnostics["n_evaluations"] > 33 * leapt.size
+    assert leaping.settings["max_tree_depth"] == 5
+    # 32 densities and a gradient for every leap, in the warm-up of 75 iterations too
+    of_leaps = learnt.n_evaluations + 33 * (4 * 75 + leapt.size)
+    of_trajectories = leaping.sample_stats["n_steps"].sum()
+    more = leaping.diagnostics["n_evaluations"] - of_leaps - of_trajectories
+    assert 4 * 75 <= more <= 4 * 75 * 31
 
 
 def test_chains_that_leap_share_a_step_size(leaping):
@@ -88,32 +102,58 @@ def test_other_data_compile_nothing():
     assert count.names == []
 
 
-@pytest.fixture(scope="module")
-def found():
-    flat = FlatTarget(Target(bent, (jnp.asarray(0.5),)))
-    return find_leaps(flat, jax.random.key(2), 32)
-
-
-def test_chains_start_dispersed(found):
+def test_chains_start_dispersed(learnt):
+    found = Leaps(32, learnt)
     points = found.dispersed_points(jax.random.key(0), 2000)
     spread = points.std(axis=0) / np.sqrt(np.diag(found.covariance))
     assert np.all(spread > 1.1) and spread.max() < DISPERSION**2
 
 
-def test_a_proposal_that_has_learnt_nothing_is_not_used(found):
-    assert found.useful and found.frequent
-    poor = Leaps(32, replace(found.draws, ess=0.01 * len(found.draws.x)))
-    assert poor.useful and not poor.frequent
-    assert not Leaps(32, replace(found.draws, pareto_k=0.8)).frequent
-    hopeless = Leaps(32, replace(found.draws, ess=3.0))
-    assert not hopeless.useful and hopeless.note.startswith("no leaps")
-    target = Target(bent, (jnp.asarray(0.5),))
+def test_leaps_are_as_good_as_the_proposal(learnt):
+    good = Leaps(32, learnt)
+    assert good.useful and good.frequent
+    n = len(learnt.x)
+    for poor in ({"ess": 0.01 * n}, {"pareto_k": 0.8}):
+        leaps = Leaps(32, replace(learnt, **poor))
+        assert leaps.useful and not leaps.frequent
+    # many draws to pick from don't make up for a covariance of a few
+    assert not Leaps(n, replace(learnt, ess=15.0)).frequent
+    for hopeless in ({"ess": 3.0}, {"ess": float(n), "pareto_k": np.inf}):
+        leaps = Leaps(32, replace(learnt, **hopeless))
+        assert not leaps.useful and leaps.note.startswith("no leaps")
+
+
+@pytest.mark.parametrize("more", [{}, {"dense_mass_matrix": False, "num_chains": 1}])
+def test_a_poor_proposal_is_used_beside_long_trajectories(target, learnt, leaping, more):
+    options = NUTSOptions(n_warmup=200, n_samples=400, n_leaps=32, **more)
+    poor = replace(learnt, pareto_k=0.8)
+    result = run_nuts(target, jax.random.key(3), options, learnt=poor)
+    assert result.settings["max_tree_depth"] == 8
+    assert result.diagnostics["leap_rate"] > 0.8
+    for name, expected in leaping.samples.items():
+        x = result.samples[name]
+        assert abs(x.mean() - expected.mean()) < 5 * expected.std() / np.sqrt(0.3 * x.size)
+
+
+def test_a_proposal_that_has_learnt_nothing_is_not_used(target, learnt):
     options = NUTSOptions(n_warmup=100, n_samples=50, n_leaps=32)
     plain = run_nuts(target, jax.random.key(3), replace(options, n_leaps=0))
-    result = run_nuts(target, jax.random.key(3), options, leaps=hopeless)
+    result = run_nuts(target, jax.random.key(3), options, learnt=replace(learnt, ess=3.0))
     np.testing.assert_array_equal(result.samples["x"], plain.samples["x"])
     assert result.notes[0].startswith("no leaps")
     assert "leap_rate" not in result.diagnostics
+
+
+def test_one_coordinate_and_draws_in_the_tail_of_the_data():
+    def single(data):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        numpyro.sample("data", dist.Normal(x, 0.5), obs=data)
+
+    target = Target(single, (jnp.asarray(4.0),))
+    result = run_nuts(target, jax.random.key(4), NUTSOptions(n_samples=500, n_leaps=8))
+    x = result.samples["x"]
+    assert abs(x.mean() - 3.2) < 5 * 0.2**0.5 / np.sqrt(0.5 * x.size)
+    assert x.std() == pytest.approx(0.2**0.5, rel=0.1)
 
 
 def test_too_many_coordinates_and_negative_numbers_are_refused():
