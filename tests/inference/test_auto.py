@@ -46,7 +46,15 @@ def test_a_hard_posterior_goes_to_chains_that_know_what_was_learnt():
     assert result.notes[0].endswith("went on to mcmc_nuts")
     assert result.samples["x"].shape[0] == 4
     assert "pareto_k" not in result.diagnostics
-    assert result.notes[1].startswith("leaps: ") and result.diagnostics["leap_rate"] > 0.0
+
+
+def test_chains_leap_to_what_was_learnt():
+    """More effective draws are asked for than there are."""
+    options = AutoOptions(min_ess=1e6, max_rounds=2)
+    result = run_auto(Target(rotated, (0.5,)), jax.random.key(3), options)
+    assert result.method == "auto (mcmc_nuts)"
+    assert result.notes[1].startswith("leaps: ")
+    assert result.diagnostics["leap_rate"] > 0.8
 
 
 def test_many_coordinates_go_to_chains_at_once():
