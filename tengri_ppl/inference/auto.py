@@ -10,15 +10,9 @@ import jax
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.inference.approximation import search_points
 from tengri_ppl.inference.flat import FlatTarget
 from tengri_ppl.inference.geometric import MAX_UNSOLVED, GeometricOptions, run_geovi
-from tengri_ppl.inference.importance import (
-    ImportanceOptions,
-    adapt_proposal,
-    as_result,
-    first_proposal,
-)
+from tengri_ppl.inference.importance import ImportanceOptions, adapt_from_modes, as_result
 from tengri_ppl.inference.leaps import Leaps
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.pareto import MAX_PARETO_K
@@ -108,8 +102,7 @@ def run_auto(
         settings = ImportanceOptions(
             n_samples=options.n_samples, min_ess=options.min_ess, max_rounds=options.max_rounds
         )
-        points = search_points(flat, key_init, settings.n_modes, start)
-        draws = adapt_proposal(flat, key_run, first_proposal(flat, points), settings, progress)
+        draws = adapt_from_modes(flat, key_init, key_run, settings, start, progress)
         note = f"importance sampling: k-hat {draws.pareto_k:.2f}, {draws.ess:.0f} effective draws"
         if draws.good(options.min_ess):
             result = as_result(flat, draws, key_draw, settings, 0.0)

@@ -35,7 +35,12 @@ from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 from tengri_ppl.runtime.threads import map_in_threads
 
-__all__ = ["ImportanceOptions", "adapt_proposal", "as_result", "first_proposal", "run_importance"]
+__all__ = [
+    "ImportanceOptions",
+    "adapt_from_modes",
+    "as_result",
+    "run_importance",
+]
 
 _N_WALKERS, _N_KEPT = 256, 24
 #: Parts of a batch, at most; some are evaluated at the same time.
@@ -80,7 +85,7 @@ class ImportanceOptions:
                 raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
 
 
-def first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
+def _first_proposal(flat: FlatTarget, start: Array) -> StudentTMixture:
     """Put a component at every mode found, with the curvature there, and a wide one around all.
 
     Parameters
@@ -119,7 +124,7 @@ def _refit(proposal: StudentTMixture, x: Array, log_weight: Array, least: float)
     return proposal.adapted(x, flatten_weights(log_weight, least))
 
 
-def adapt_proposal(
+def _adapt_proposal(
     flat: FlatTarget,
     key: Array,
     proposal: StudentTMixture,
@@ -192,6 +197,33 @@ def _filled(values: np.ndarray, n: int, value: float) -> Array:
     return jnp.asarray(np.pad(values, width, constant_values=value), dtype=float)
 
 
+def adapt_from_modes(
+    flat: FlatTarget,
+    key_search: Array,
+    key_adapt: Array,
+    options: ImportanceOptions,
+    start: Start | None = None,
+    progress: Any = None,
+) -> WeightedDraws:
+    """Search for modes and adapt a proposal from there.
+
+    Parameters
+    ----------
+    flat : FlatTarget
+        The posterior.
+    key_search, key_adapt : Array
+        Random keys.
+    options : ImportanceOptions
+        Sizes and limits.
+    start : Start, optional
+        Search around this approximation; else from ``n_modes`` dispersed points.
+    progress : callable, optional
+        Called after every round.
+    """
+    proposal = _first_proposal(flat, search_points(flat, key_search, options.n_modes, start))
+    return _adapt_proposal(flat, key_adapt, proposal, options, progress)
+
+
 def run_importance(
     target: Target,
     key: Array,
@@ -219,8 +251,7 @@ def run_importance(
     options = options or ImportanceOptions()
     key_init, key_run, key_draw = jax.random.split(key, 3)
     flat = FlatTarget(target)
-    proposal = first_proposal(flat, search_points(flat, key_init, options.n_modes, start))
-    draws = adapt_proposal(flat, key_run, proposal, options, progress)
+    draws = adapt_from_modes(flat, key_init, key_run, options, start, progress)
     return as_result(flat, draws, key_draw, options, time.perf_counter() - begin)
 
 

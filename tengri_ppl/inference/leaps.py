@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +18,12 @@ import numpy as np
 from jax import Array
 
 from tengri_ppl.errors import ParameterError
-from tengri_ppl.inference.approximation import search_points
-from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.importance import ImportanceOptions, adapt_proposal, first_proposal
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.pareto import MAX_PARETO_K, resample
-from tengri_ppl.inference.start import DISPERSION, Start
+from tengri_ppl.inference.start import DISPERSION
 from tengri_ppl.inference.weighted import WeightedDraws
 
-__all__ = ["Leaps", "check_leaps", "leap", "learn_proposal"]
+__all__ = ["Leaps", "check_leaps", "leap"]
 
 #: Mixtures of Student-t distributions follow no posterior of more coordinates.
 _MAX_DIMENSION = 50
@@ -104,28 +100,6 @@ def check_leaps(n: int, dimension: int) -> None:
             f"n_leaps={n}: no proposal serves for {dimension} coordinates (at most "
             f"{_MAX_DIMENSION}); leave n_leaps at 0"
         )
-
-
-def learn_proposal(
-    flat: FlatTarget, key: Array, start: Start | None = None, progress: Any = None
-) -> WeightedDraws:
-    """Fit a proposal by importance sampling.
-
-    Parameters
-    ----------
-    flat : FlatTarget
-        The posterior.
-    key : Array
-        Random key.
-    start : Start, optional
-        Search for modes around this approximation; else from dispersed points.
-    progress : callable, optional
-        Called after every round.
-    """
-    options = ImportanceOptions()
-    key_search, key_adapt = jax.random.split(key)
-    proposal = first_proposal(flat, search_points(flat, key_search, options.n_modes, start))
-    return adapt_proposal(flat, key_adapt, proposal, options, progress)
 
 
 def leap(

@@ -26,7 +26,8 @@ from tengri_ppl.inference.chains import (
     number_of_groups,
 )
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.leaps import Leaps, check_leaps, learn_proposal
+from tengri_ppl.inference.importance import ImportanceOptions, adapt_from_modes
+from tengri_ppl.inference.leaps import Leaps, check_leaps
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.nuts_programs import NUTSChain, NUTSPrograms, nuts_programs
 from tengri_ppl.inference.result import InferenceResult
@@ -120,8 +121,7 @@ def run_nuts(
     leaps = None
     if options.n_leaps:
         check_leaps(options.n_leaps, flat.dimension)
-        learnt = learnt or learn_proposal(flat, key_learn, start, progress)
-        leaps = Leaps(options.n_leaps, learnt)
+        leaps = Leaps(options.n_leaps, learnt or _learn(flat, key_learn, start, progress))
     plan = _plan(flat, key_init, options, start, leaps)
     options = replace(options, max_tree_depth=options.max_tree_depth or plan.max_tree_depth)
     programs = nuts_programs(
@@ -144,24 +144,34 @@ def run_nuts(
     else:
         n_warmup = _warm_up(chains, program, options.n_warmup, plan.dense)
     draws = draw_samples(chains, program, options)
-    n_evaluations = chains.n_evaluations
-    diagnostics, notes = {}, chains.notes
     if leaps is not None:
-        n_evaluations += leaps.draws.n_evaluations
-        notes = (leaps.note, *notes)
-    if plan.leaps is not None:
-        leapt = draws["stats"]["leapt"]
-        diagnostics["leap_rate"] = float(leapt.mean())
-        n_evaluations += (plan.leaps.n + 1) * (n_warmup * len(leapt) + leapt.size)
+        chains.n_evaluations += leaps.draws.n_evaluations
+        chains.notes = (leaps.note, *chains.notes)
+    diagnostics = {} if plan.leaps is None else _of_leaps(plan.leaps, chains, draws, n_warmup)
     return InferenceResult(
         method="mcmc_nuts",
         samples=draws["samples"],
         sample_stats=draws["stats"],
         settings=asdict(options),
         wall_time_s=time.perf_counter() - begin,
-        diagnostics={**diagnostics, "n_evaluations": float(n_evaluations)},
-        notes=notes,
+        diagnostics={**diagnostics, "n_evaluations": float(chains.n_evaluations)},
+        notes=chains.notes,
     )
+
+
+def _learn(
+    flat: FlatTarget, key: Array, start: Start | None, progress: Progress | None
+) -> WeightedDraws:
+    """Run importance sampling for a proposal."""
+    key_search, key_adapt = jax.random.split(key)
+    return adapt_from_modes(flat, key_search, key_adapt, ImportanceOptions(), start, progress)
+
+
+def _of_leaps(leaps: Leaps, chains: Chains, draws: Any, n_warmup: int) -> dict[str, float]:
+    """Count what leaps have evaluated: densities and a gradient each; say how often they led on."""
+    leapt = draws["stats"]["leapt"]
+    chains.n_evaluations += (leaps.n + 1) * (n_warmup * len(leapt) + leapt.size)
+    return {"leap_rate": float(leapt.mean())}
 
 
 class _Plan(NamedTuple):
@@ -278,10 +288,8 @@ def _tune_step_size(chains: Chains, program: Any, n: int) -> int:
     sizes = [np.asarray(chain.hmc.adapt_state.ss_state[1]) for chain in chains.states]
     shared = np.exp(np.median(np.concatenate(sizes)))
     for group, chain in enumerate(chains.states):
-        adapt = chain.hmc.adapt_state
-        adapt = adapt._replace(step_size=_like(adapt.step_size, shared))
-        hmc = chain.hmc._replace(i=jnp.full_like(chain.hmc.i, n), adapt_state=adapt)
-        chains.states[group] = chain._replace(hmc=hmc)
+        hmc = _adapted(chain, step_size=shared).hmc
+        chains.states[group] = chain._replace(hmc=hmc._replace(i=jnp.full_like(hmc.i, n)))
     return n_tuning
 
 
@@ -290,13 +298,19 @@ def _share_mass_matrix(chains: Chains, z: Mapping[str, np.ndarray], dense: bool)
     flat = [np.reshape(z[name], (-1, int(np.prod(z[name].shape[2:])))) for name in sorted(z)]
     inverse, root, root_inverse = _mass_matrix(np.concatenate(flat, axis=1), dense)
     for group, chain in enumerate(chains.states):
-        adapt = chain.hmc.adapt_state
-        adapt = adapt._replace(
-            inverse_mass_matrix=_like(adapt.inverse_mass_matrix, inverse),
-            mass_matrix_sqrt=_like(adapt.mass_matrix_sqrt, root),
-            mass_matrix_sqrt_inv=_like(adapt.mass_matrix_sqrt_inv, root_inverse),
+        chains.states[group] = _adapted(
+            chain,
+            inverse_mass_matrix=inverse,
+            mass_matrix_sqrt=root,
+            mass_matrix_sqrt_inv=root_inverse,
         )
-        chains.states[group] = chain._replace(hmc=chain.hmc._replace(adapt_state=adapt))
+
+
+def _adapted(chain: NUTSChain, **values: np.ndarray) -> NUTSChain:
+    """Give a group of chains values of what is adapted, the same for all."""
+    adapt = chain.hmc.adapt_state
+    new = {name: _like(getattr(adapt, name), value) for name, value in values.items()}
+    return chain._replace(hmc=chain.hmc._replace(adapt_state=adapt._replace(**new)))
 
 
 def _like(old: Array, new: np.ndarray) -> Array:

@@ -12,7 +12,8 @@ from scipy import stats
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.flat import FlatTarget
-from tengri_ppl.inference.leaps import Leaps, leap, learn_proposal
+from tengri_ppl.inference.importance import ImportanceOptions, adapt_from_modes
+from tengri_ppl.inference.leaps import Leaps, leap
 from tengri_ppl.inference.mixture import StudentTMixture
 from tengri_ppl.inference.nuts import NUTSOptions, run_nuts
 from tengri_ppl.inference.start import DISPERSION
@@ -65,7 +66,8 @@ def target():
 
 @pytest.fixture(scope="module")
 def learnt(target):
-    return learn_proposal(FlatTarget(target), jax.random.key(2))
+    keys = jax.random.split(jax.random.key(2))
+    return adapt_from_modes(FlatTarget(target), *keys, ImportanceOptions())
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_a_proposal_that_has_learnt_nothing_is_not_used(target, learnt):
     assert "leap_rate" not in result.diagnostics
 
 
-def test_one_coordinate_and_draws_in_the_tail_of_the_data():
+def test_one_coordinate_in_the_tail_of_its_prior():
     def single(data):
         x = numpyro.sample("x", dist.Normal(0.0, 1.0))
         numpyro.sample("data", dist.Normal(x, 0.5), obs=data)
