@@ -8,7 +8,7 @@ FOLDER is a copy of the catalogues of Pacifici et al. (2023, ApJ 944, 141; photo
 2013, ApJS 207, 24): 204 galaxies in 17 bands. Errors get a floor of 5 %, 10 % in IRAC; missing
 bands are masked. Printed are the share that reaches the verdict "converged", the growth of the
 memory, and the offset and scatter of log M* from the median of eight codes. Summary, table and
-a figure go to DIR.
+a figure go to DIR. The exit code is 1 if a figure of all 204 is out of its limits.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ CATALOGUES = ("CANDELS_GDSS_workshop.dat", "CANDELS_GDSS_workshop_z1_even.dat")
 COMPARISON = "code_comparison_z1_even.csv"
 FIRST_BAND = 2
 FLOOR, IRAC_FLOOR = 0.05, 0.10
+#: Least share that converges; largest growth of the memory after the first galaxy, offset and
+#: scatter [dex].
+MIN_CONVERGED, MAX_GROWTH, MAX_OFFSET, MAX_SCATTER = 0.98, 0.10, 0.10, 0.15
 COLUMNS = (
     "id",
     "redshift",
@@ -132,33 +135,55 @@ def fit_all(folder: Path, method: str, limit: int | None) -> list[dict[str, Any]
             "rss_gb": peak_rss_bytes() / 1e9,
         }
         rows.append(row)
-        print(*(f"{v:.3f}" if isinstance(v, float) else v for v in row.values()), flush=True)
+        print(*map(_shown, row.values()), flush=True)
         if not verdict:
             print(f"   {verdict.message}; {'; '.join(posterior.notes)}", flush=True)
     return rows
 
 
-def summarise(rows: list[dict[str, Any]]) -> str:
-    """Return the figures that count."""
+def figures_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the figures that have limits; NaN without galaxies that other codes have fitted."""
     difference = np.array([row["minus_median"] for row in rows])
     difference = difference[np.isfinite(difference)]
     offset = float(np.median(difference)) if difference.size else np.nan
     scatter = 1.4826 * float(np.median(np.abs(difference - offset))) if difference.size else np.nan
+    return {
+        "converged": float(np.mean([row["converged"] for row in rows])),
+        "growth": rows[-1]["rss_gb"] / rows[0]["rss_gb"] - 1.0,
+        "offset": offset,
+        "scatter": scatter,
+        "compared": difference.size,
+    }
+
+
+def are_within_limits(found: dict[str, float]) -> bool:
+    """Whether the figures of all galaxies are what they should be."""
+    return (
+        found["converged"] >= MIN_CONVERGED
+        and found["growth"] < MAX_GROWTH
+        and abs(found["offset"]) <= MAX_OFFSET
+        and found["scatter"] <= MAX_SCATTER
+    )
+
+
+def summarise(rows: list[dict[str, Any]], found: dict[str, float]) -> str:
+    """Return the figures in words."""
     seconds = [row["seconds"] for row in rows[1:]] or [rows[0]["seconds"]]
     first, last = rows[0]["rss_gb"], rows[-1]["rss_gb"]
     return "\n".join(
         [
-            f"converged: {np.mean([row['converged'] for row in rows]):.1%} of {len(rows)}",
-            f"median log M* - median of eight codes: {offset:+.3f} dex, robust scatter "
-            f"{scatter:.3f} dex ({difference.size} galaxies)",
+            f"converged: {found['converged']:.1%} of {len(rows)} (at least {MIN_CONVERGED:.0%})",
+            f"median log M* - median of eight codes: {found['offset']:+.3f} dex (at most "
+            f"{MAX_OFFSET:.2f}), robust scatter {found['scatter']:.3f} dex (at most "
+            f"{MAX_SCATTER:.2f}), {found['compared']} galaxies",
             f"peak RSS: {first:.2f} GB after the first, {last:.2f} GB at the end "
-            f"({last / first - 1.0:+.1%})",
+            f"({found['growth']:+.1%}, at most {MAX_GROWTH:.0%})",
             f"seconds a galaxy: median {np.median(seconds):.1f}, largest {np.max(seconds):.1f}",
         ]
     )
 
 
-def save(rows: list[dict[str, Any]], output: Path) -> None:
+def save(rows: list[dict[str, Any]], summary: str, output: Path) -> None:
     """Write the summary, the table and a figure of the masses against those of the other codes."""
     import matplotlib
 
@@ -166,11 +191,11 @@ def save(rows: list[dict[str, Any]], output: Path) -> None:
     import matplotlib.pyplot as plt
 
     output.mkdir(parents=True, exist_ok=True)
-    (output / "summary.txt").write_text(summarise(rows) + "\n")
+    (output / "summary.txt").write_text(summary + "\n")
     with (output / "goodss.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({k: _shown(value) for k, value in row.items()} for row in rows)
     ours = np.array([row["log_mstar"] for row in rows])
     theirs = ours - np.array([row["minus_median"] for row in rows])
     figure, (top, bottom) = plt.subplots(
@@ -187,7 +212,11 @@ def save(rows: list[dict[str, Any]], output: Path) -> None:
     figure.savefig(output / "goodss.png", dpi=120)
 
 
-def main() -> None:
+def _shown(value: Any) -> Any:
+    return f"{value:.3f}" if isinstance(value, float) else value
+
+
+def main() -> int:
     """Fit, print and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -196,9 +225,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/goodss"))
     arguments = parser.parse_args()
     rows = fit_all(arguments.folder, arguments.method, arguments.limit)
-    print(summarise(rows))
-    save(rows, arguments.output)
+    found = figures_of(rows)
+    summary = summarise(rows, found)
+    print(summary)
+    save(rows, summary, arguments.output)
+    return int(arguments.limit is None and not are_within_limits(found))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Write what follows from the code: the gallery, the API reference and the comparison of masses."""
+"""Write what follows from the code: gallery, API reference, methods and comparison of masses."""
 
 import hashlib
 import pkgutil
@@ -8,6 +8,8 @@ from types import ModuleType
 
 from figures.fragments import write_fragments
 from figures.overview import write_overviews
+
+from tengri_ppl.inference.registry import list_methods
 
 #: The code that draws the gallery.
 FIGURES = Path(__file__).resolve().parent / "figures"
@@ -32,6 +34,7 @@ def write_all(folder: Path, package: ModuleType) -> None:
     (folder / "api").mkdir(parents=True, exist_ok=True)
     write_gallery(folder / "gallery", package)
     write_comparison(folder)
+    _write(folder / "methods.md", methods_table())
     for room, purpose in ROOMS.items():
         _write(folder / "api" / f"{room}.md", api_page(package, room, purpose))
 
@@ -41,15 +44,31 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
+def methods_table() -> str:
+    """Return the registry of engines as a table."""
+    rows = [("method", "what it is", "draws", "needs", "returns", "when to use"), ("---",) * 6]
+    rows += [
+        (f"`{m.name}`", m.summary, m.accuracy, m.needs, m.returns, m.use) for m in list_methods()
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
 def write_comparison(folder: Path) -> None:
     """Write the part of the page on real galaxies that the benchmark measures, if it has run."""
     summary = COMPARISON / "summary.txt"
     if not summary.is_file():
         _write(folder / "comparison.md", "*Not run where this page was built.*\n")
         return
-    shutil.copy(COMPARISON / "goodss.png", folder / "goodss.png")
-    text = f"```text\n{summary.read_text().strip()}\n```\n\n![Masses](_generated/goodss.png)\n"
-    _write(folder / "comparison.md", text)
+    for name in ("goodss.png", "goodss.csv"):
+        shutil.copy(COMPARISON / name, folder / name)
+    parts = [
+        f"```text\n{summary.read_text().strip()}\n```",
+        "![Masses](_generated/goodss.png)",
+        "All galaxies, with log M* in solar masses, the same minus the median of the eight codes, "
+        "and the peak of the memory so far:",
+        "```{csv-table}\n:file: _generated/goodss.csv\n:header-rows: 1\n```",
+    ]
+    _write(folder / "comparison.md", "\n\n".join(parts) + "\n")
 
 
 def write_gallery(folder: Path, package: ModuleType) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from tengri_ppl.cli.config import GalaxyConfig, read_galaxy
 from tengri_ppl.errors import DataError
+from tengri_ppl.inference.registry import DEFAULT_METHOD
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.runtime.cache import enable_persistent_cache
 from tengri_ppl.runtime.compilation import enable_x64
@@ -40,7 +41,7 @@ def run_fit(
     config = read_galaxy(galaxy)
     _make_folder(output)
     options = dict(config.sampler)
-    configured = options.pop("method", "mcmc_nuts")
+    configured = options.pop("method", DEFAULT_METHOD)
     fitter = make_fitter(config)
     posterior = fitter.run(
         method or configured, key=jax.random.key(seed), progress=progress, **{**options, **limits}
@@ -86,5 +87,6 @@ def _report(name: str, posterior: Posterior, output: Path) -> int:
     typer.echo(f"\n{name}\n")
     typer.echo(posterior.summary_str())
     typer.echo(f"\nwritten to {output}/: posterior.nc, corner.png, sed.png, sfh.png, trace.png")
-    typer.echo(verdict.message, err=not verdict.converged)
+    if not verdict.converged:
+        typer.echo(verdict.message, err=True)
     return 0 if verdict.converged else 1

@@ -107,14 +107,18 @@ def cite(
 
 
 @app.command()
-def methods() -> None:
+def methods(
+    name: Annotated[str, typer.Argument(help="One of them; all engines without it")] = "",
+) -> None:
     """List the inference engines with their options and defaults."""
     import dataclasses
 
-    from tengri_ppl.inference.registry import list_methods
+    from tengri_ppl.inference.registry import get_method, list_methods
 
-    for method in list_methods():
+    for method in (get_method(name),) if name else list_methods():
         typer.echo(f"{method.name}: {method.summary}")
+        typer.echo(f"  {method.accuracy}; needs {method.needs}; returns {method.returns}")
+        typer.echo(f"  for: {method.use}")
         defaults = method.options()
         for option in dataclasses.fields(defaults):
             typer.echo(f"    {option.name} = {getattr(defaults, option.name)}")

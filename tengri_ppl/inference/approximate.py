@@ -10,6 +10,9 @@ APPROXIMATE = (
     Method(
         name="map",
         summary="the point of the largest posterior density, by L-BFGS from several starts",
+        needs="gradients",
+        returns="one point, all modes",
+        use="a quick look; a start",
         module="modes",
         function="run_map",
         options_class="MAPOptions",
@@ -18,7 +21,10 @@ APPROXIMATE = (
     ),
     Method(
         name="laplace",
-        summary="a Gaussian at the mode with the exact Hessian: for posteriors that are nearly one",
+        summary="a Gaussian at the mode with the exact Hessian",
+        needs="gradients",
+        returns="draws, evidence",
+        use="posteriors that are nearly normal",
         module="modes",
         function="run_laplace",
         options_class="LaplaceOptions",
@@ -26,7 +32,10 @@ APPROXIMATE = (
     ),
     Method(
         name="pathfinder",
-        summary="the best Gaussian along a quasi-Newton path: a quick look, or a start for chains",
+        summary="the best Gaussian along a quasi-Newton path",
+        needs="gradients",
+        returns="draws, evidence",
+        use="a quick look; a start for chains",
         module="pathfinder",
         function="run_pathfinder",
         options_class="PathfinderOptions",
@@ -35,10 +44,11 @@ APPROXIMATE = (
     ),
     Method(
         name="multipathfinder",
-        summary=(
-            "Gaussians of many paths, resampled by importance weights: exact where its k-hat is "
-            "below 0.7"
-        ),
+        summary="Gaussians of many paths, resampled by importance weights",
+        needs="gradients",
+        returns="draws, evidence",
+        use="several modes, a second or so",
+        condition="k-hat < 0.7",
         module="pathfinder",
         function="run_multipathfinder",
         options_class="MultipathfinderOptions",
@@ -47,10 +57,10 @@ APPROXIMATE = (
     ),
     Method(
         name="vi",
-        summary=(
-            "stochastic variational inference with any of NumPyro's guides (guide='multivariate', "
-            "'low_rank', 'iaf', ...) and any optimiser of optax"
-        ),
+        summary="stochastic variational inference with NumPyro's guides and optax",
+        needs="gradients",
+        returns="draws, evidence, trace of the bound",
+        use="many parameters, many data; with guide='iaf' or 'bnaf' curved posteriors",
         module="variational",
         function="run_vi",
         options_class="VIOptions",
@@ -60,7 +70,10 @@ APPROXIMATE = (
     ),
     Method(
         name="neutra",
-        summary="NUTS in the coordinates of a trained flow: exact, for curved posteriors",
+        summary="NUTS in the coordinates of a trained flow",
+        needs="gradients, two or more parameters",
+        returns="chains",
+        use="strongly curved posteriors",
         module="neutra",
         function="run_neutra",
         options_class="NeuTraOptions",
@@ -68,10 +81,10 @@ APPROXIMATE = (
     ),
     Method(
         name="mgvi",
-        summary=(
-            "metric Gaussian variational inference, in standard coordinates: for nearly Gaussian "
-            "posteriors of many parameters"
-        ),
+        summary="metric Gaussian variational inference",
+        needs="gradients, standard coordinates",
+        returns="draws, evidence",
+        use="many parameters, nearly normal; around several means curved posteriors",
         module="geometric",
         function="run_mgvi",
         options_class="GeometricOptions",
@@ -81,10 +94,10 @@ APPROXIMATE = (
     ),
     Method(
         name="geovi",
-        summary=(
-            "geometric variational inference, in standard coordinates: as mgvi, and follows curved "
-            "posteriors"
-        ),
+        summary="geometric variational inference",
+        needs="gradients, standard coordinates",
+        returns="draws, evidence",
+        use="many parameters, curved posteriors",
         module="geometric",
         function="run_geovi",
         options_class="GeometricOptions",

@@ -25,6 +25,8 @@ __all__ = ["AutoOptions", "run_auto"]
 
 #: Draws of the proposal that a chain may leap to.
 _N_LEAPS = 32
+#: Adaptation steps that begin with a good mass matrix.
+_N_WARMUP = 200
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class AutoOptions:
         Rounds of importance sampling at most.
     num_chains : int
         Chains of NUTS, if it has to be.
-    n_warmup : int
-        Adaptation steps per chain, from a mass matrix and start points that are good already.
+    n_warmup : int, optional
+        Adaptation steps per chain: 200 by default where importance sampling has found a mass
+        matrix and start points, else as many as NUTS has by default.
     """
 
     n_samples: int = 4000
@@ -56,7 +59,7 @@ class AutoOptions:
     max_geovi_dimension: int = 300
     max_rounds: int = 8
     num_chains: int = 4
-    n_warmup: int = 200
+    n_warmup: int | None = None
 
 
 def run_auto(
@@ -71,8 +74,9 @@ def run_auto(
 
     The modes and their curvature make the first proposal. If the weights of adaptive importance
     sampling keep a k-hat below 0.7 and reach ``min_ess``, its draws are the result, with the
-    evidence. Otherwise NUTS starts its chains from dispersed draws of the proposal, with its
-    covariance for a mass matrix, and they may leap to draws of it. For many coordinates geoVI,
+    evidence. Otherwise NUTS goes on: its chains start from dispersed draws of the proposal, with
+    its covariance for a mass matrix, and may leap to draws of it; or, where importance sampling
+    has learnt nothing, they start from the priors. For many coordinates geoVI,
     reweighted, takes the place of importance sampling, and for those in between there is only
     NUTS. What was tried is in the result's notes.
 
@@ -151,5 +155,7 @@ def _sample_chains(
     """Run NUTS, from what importance sampling has learnt where it has learnt something."""
     settings = NUTSOptions(num_chains=options.num_chains)
     if draws is not None and Leaps(_N_LEAPS, draws).useful:
-        settings = replace(settings, n_warmup=options.n_warmup, n_leaps=_N_LEAPS)
+        settings = replace(settings, n_warmup=_N_WARMUP, n_leaps=_N_LEAPS)
+    if options.n_warmup is not None:
+        settings = replace(settings, n_warmup=options.n_warmup)
     return run_nuts(target, key, settings, start=start, progress=progress, learnt=draws)

@@ -9,7 +9,10 @@ __all__ = ["MARKOV_CHAINS"]
 MARKOV_CHAINS = (
     Method(
         name="mcmc_hmc",
-        summary="Hamiltonian Monte Carlo with trajectories of one length: exact, needs gradients",
+        summary="Hamiltonian Monte Carlo with trajectories of one length",
+        needs="gradients",
+        returns="chains",
+        use="nearly normal posteriors, comparisons",
         module="hamiltonian",
         function="run_hmc",
         options_class="HMCOptions",
@@ -18,10 +21,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="mcmc_dynamic_hmc",
-        summary=(
-            "Hamiltonian Monte Carlo with trajectories of varied lengths: exact, needs gradients; "
-            "the fewest gradients on posteriors that are nearly normal"
-        ),
+        summary="Hamiltonian Monte Carlo with trajectories of varied lengths",
+        needs="gradients",
+        returns="chains",
+        use="the fewest gradients on posteriors that are nearly normal",
         module="hamiltonian",
         function="run_dynamic_hmc",
         options_class="HMCOptions",
@@ -30,7 +33,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="mcmc_ghmc",
-        summary="generalised HMC, one leapfrog step at a time: exact, needs gradients",
+        summary="generalised Hamiltonian Monte Carlo, one leapfrog step at a time",
+        needs="gradients",
+        returns="chains",
+        use="comparisons",
         module="hamiltonian",
         function="run_ghmc",
         options_class="GHMCOptions",
@@ -39,7 +45,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="mcmc_barker",
-        summary="Barker's proposal: exact, needs gradients; robust to scales that vary",
+        summary="Metropolis-Hastings with Barker's proposal",
+        needs="gradients",
+        returns="chains",
+        use="scales that vary across the posterior",
         module="barker",
         function="run_barker",
         options_class="BarkerOptions",
@@ -48,10 +57,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="mcmc_mclmc",
-        summary=(
-            "microcanonical Langevin Monte Carlo with a Metropolis step: exact, needs gradients; "
-            "for many parameters"
-        ),
+        summary="microcanonical Langevin Monte Carlo with a Metropolis step",
+        needs="gradients",
+        returns="chains",
+        use="many parameters",
         module="mclmc",
         function="run_mclmc",
         options_class="MCLMCOptions",
@@ -60,10 +69,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="mcmc_chees",
-        summary=(
-            "ChEES-HMC, many chains whose trajectories have one adapted length: exact, needs "
-            "gradients; for accelerators"
-        ),
+        summary="ChEES-HMC, many chains whose trajectories have one adapted length",
+        needs="gradients",
+        returns="many chains",
+        use="accelerators",
         module="chees",
         function="run_chees",
         options_class="ChEESOptions",
@@ -72,7 +81,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="mcmc_raytrace",
-        summary="ray tracing sampler (Behroozi 2025): exact, needs gradients; for many parameters",
+        summary="ray tracing sampler (Behroozi 2025)",
+        needs="gradients",
+        returns="chains",
+        use="many parameters",
         module="raytrace",
         function="run_raytrace",
         options_class="RaytraceOptions",
@@ -81,7 +93,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="ess",
-        summary="generalised elliptical slice sampling: exact, without gradients or tuning",
+        summary="generalised elliptical slice sampling",
+        needs="densities alone",
+        returns="chains",
+        use="no gradients to be had",
         module="elliptical",
         function="run_elliptical",
         options_class="EllipticalOptions",
@@ -90,10 +105,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="ensemble_aies",
-        summary=(
-            "affine-invariant ensemble, stretch and differential evolution moves (NumPyro): exact, "
-            "without gradients; up to some 10 parameters"
-        ),
+        summary="affine-invariant ensemble, stretch and differential evolution moves (NumPyro)",
+        needs="densities alone",
+        returns="walkers",
+        use="up to some 10 parameters, comparisons with emcee",
         module="ensemble",
         function="run_aies",
         options_class="AIESOptions",
@@ -102,9 +117,10 @@ MARKOV_CHAINS = (
     ),
     Method(
         name="ensemble_slice",
-        summary=(
-            "ensemble slice sampler (NumPyro): exact, without gradients; up to some 10 parameters"
-        ),
+        summary="ensemble slice sampler (NumPyro)",
+        needs="densities alone",
+        returns="walkers",
+        use="up to some 10 parameters, comparisons with zeus",
         module="ensemble",
         function="run_slice",
         options_class="SliceOptions",

@@ -22,7 +22,9 @@ class Method:
     name : str
         Name for ``Fitter.run``.
     summary : str
-        What it does and when to use it.
+        What it is.
+    needs, returns, use : str
+        What it takes from a model, what it makes, and when to use it.
     module, function, options_class : str
         Where it is, in this package; imported when it is used, with the libraries that it needs.
     aliases : tuple of str
@@ -32,6 +34,8 @@ class Method:
     exact : bool
         Whether its draws follow the posterior up to Monte-Carlo errors. Methods that approximate
         say how well by ``approximation_k``.
+    condition : str
+        Under which its draws are exact, if there is one that its result tells of.
     coordinates : str
         The model that it likes best where there is a choice: ``"sampling"``, in coordinates with
         few degeneracies, or ``"standard"``, in which all priors are proper and standard normal.
@@ -45,15 +49,26 @@ class Method:
 
     name: str
     summary: str
+    needs: str
+    returns: str
+    use: str
     module: str
     function: str
     options_class: str
     aliases: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
     exact: bool = True
+    condition: str = ""
     coordinates: Literal["sampling", "standard"] = "sampling"
     marginal: bool = True
     points_option: str | None = None
+
+    @property
+    def accuracy(self) -> str:
+        """Whether its draws are exact, in words."""
+        if self.condition:
+            return f"exact if {self.condition}"
+        return "exact" if self.exact else "approximate"
 
     @property
     def options(self) -> type:

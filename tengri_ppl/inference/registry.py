@@ -10,23 +10,41 @@ from tengri_ppl.inference.approximate import APPROXIMATE
 from tengri_ppl.inference.markov import MARKOV_CHAINS
 from tengri_ppl.inference.method import Method
 
-__all__ = ["Method", "from_keywords", "get_method", "list_methods", "make_options"]
+__all__ = [
+    "DEFAULT_METHOD",
+    "Method",
+    "from_keywords",
+    "get_method",
+    "list_methods",
+    "make_options",
+]
 
+#: Of :func:`tengri_ppl.infer`, ``Fitter.run`` and the command line.
+DEFAULT_METHOD = "auto"
 
 _METHODS = (
     Method(
         name="auto",
         summary=(
-            "importance sampling if its diagnostics are good, else NUTS from what it has learnt: "
-            "the fastest safe choice for any model"
+            "importance sampling if its diagnostics are good, else NUTS from what it has learnt"
         ),
+        needs="gradients",
+        returns="draws; evidence if NUTS was not needed",
+        use="always first",
         module="auto",
         function="run_auto",
         options_class="AutoOptions",
+        citations=("TerBraak2006", "Vehtari2024", "HoffmanGelman2014"),
     ),
     Method(
         name="mcmc_nuts",
-        summary="No-U-Turn sampler (NumPyro): exact, needs gradients; up to some 100 parameters",
+        summary="No-U-Turn sampler (NumPyro)",
+        needs="gradients",
+        returns="chains",
+        use=(
+            "the safe choice up to some 100 parameters; with n_leaps=32 faster, and for "
+            "several modes"
+        ),
         module="nuts",
         function="run_nuts",
         options_class="NUTSOptions",
@@ -35,20 +53,22 @@ _METHODS = (
     ),
     Method(
         name="importance",
-        summary=(
-            "adaptive importance sampling with evidence: exact where its k-hat is below 0.7; "
-            "the fastest for up to some 12 parameters"
-        ),
+        summary="adaptive importance sampling",
+        needs="gradients, for its first proposal",
+        returns="draws, evidence",
+        use="up to some 12 parameters: the fastest",
+        condition="k-hat < 0.7",
         module="importance",
         function="run_importance",
         options_class="ImportanceOptions",
+        citations=("TerBraak2006", "Vehtari2024"),
     ),
     Method(
         name="smc",
-        summary=(
-            "tempered sequential Monte Carlo with evidence: exact, needs gradients and proper "
-            "priors; for several modes, and where importance sampling gives up"
-        ),
+        summary="tempered sequential Monte Carlo",
+        needs="gradients, proper priors",
+        returns="draws, evidence",
+        use="several modes; where importance sampling gives up; fewer than 50 parameters",
         module="smc",
         function="run_smc",
         options_class="SMCOptions",
@@ -57,9 +77,12 @@ _METHODS = (
     ),
     Method(
         name="nss",
-        summary=(
-            "nested slice sampling with evidence (blackjax): exact, needs no gradients but proper "
-            "priors; for several modes and model comparison, in as much memory as there is"
+        summary="nested slice sampling (blackjax)",
+        needs="densities alone, proper priors",
+        returns="draws, evidence, dead points",
+        use=(
+            "comparing models; several modes; likelihoods that need much memory; fewer than 50 "
+            "parameters"
         ),
         module="nested",
         function="run_nss",

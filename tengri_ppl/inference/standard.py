@@ -24,7 +24,7 @@ from tengri_ppl.distributions.standard import (
     standard_shape,
     to_standard,
 )
-from tengri_ppl.inference.target import Model, Target, _total
+from tengri_ppl.inference.target import Model, Target, _total, starting_values
 from tengri_ppl.inference.whitening import Likelihood, depending, whitened
 from tengri_ppl.runtime.chunks import map_chunks, points_at_once
 from tengri_ppl.runtime.compiled import Compiled
@@ -67,7 +67,7 @@ class StandardTarget:
         shapes: dict[str, tuple[int, ...]] = {}
 
         def inspect(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            with handlers.seed(rng_seed=jax.random.key(0)):
+            with starting_values(), handlers.seed(rng_seed=jax.random.key(0)):
                 trace = handlers.trace(target.model).get_trace(*args, **kwargs)
             for name, site in trace.items():
                 if site["type"] == "sample" and site["is_observed"]:

@@ -28,10 +28,19 @@ from tengri_ppl.inference.enumeration import (
     is_discrete,
     summed_log_parts,
 )
+from tengri_ppl.runtime.background import wait_for_background
 from tengri_ppl.runtime.compiled import Compiled
 from tengri_ppl.runtime.memory import release_memory
 
-__all__ = ["Site", "Target", "log_parts", "potential", "prior_draw", "site_values"]
+__all__ = [
+    "Site",
+    "Target",
+    "log_parts",
+    "potential",
+    "prior_draw",
+    "site_values",
+    "starting_values",
+]
 
 Model = Callable[..., Any]
 #: Positional and keyword arguments of a model.
@@ -158,6 +167,7 @@ class Target:
 
     def __post_init__(self) -> None:
         """Trace the model once, abstractly, and check its sites."""
+        wait_for_background()
         sites, discrete = _latent_sites(self.model, self.args, self.kwargs)
         object.__setattr__(self, "sites", sites)
         object.__setattr__(self, "discrete", discrete)
@@ -227,7 +237,7 @@ def _latent_sites(
     discrete: list[str] = []
 
     def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        with _starting_values(), handlers.seed(rng_seed=jax.random.key(0)):
+        with starting_values(), handlers.seed(rng_seed=jax.random.key(0)):
             trace = handlers.trace(model).get_trace(*args, **kwargs)
         for name, site in trace.items():
             if site["type"] == "plate" and site["args"][1] not in (None, site["args"][0]):
@@ -253,7 +263,7 @@ def _latent_sites(
     return sites, tuple(discrete)
 
 
-def _starting_values() -> handlers.substitute:
+def starting_values() -> handlers.substitute:
     """Give sites with an improper prior values about the origin; to be entered before ``seed``."""
 
     def value(site: dict[str, Any]) -> Array | None:
@@ -310,7 +320,7 @@ def _best_of_prior(
 ) -> tuple[dict[str, Array], Array]:
     def best(key: Array) -> tuple[dict[str, Array], Array]:
         keys = jax.random.split(key, _CANDIDATES)
-        with _starting_values():
+        with starting_values():
             z = jax.vmap(lambda k: prior_draw(model, args, kwargs, k))(keys)
         energy = jax.vmap(lambda z: potential(model, args, kwargs, z))(z)
         energy = jnp.where(jnp.isfinite(energy), energy, jnp.inf)

@@ -14,6 +14,7 @@ import numpyro.optim
 import optax
 from jax import Array
 from numpyro.infer import SVI, Trace_ELBO
+from numpyro.infer.autoguide import AutoDelta
 
 from tengri_ppl.distributions.layout import Layout
 from tengri_ppl.errors import ParameterError, suggest
@@ -82,7 +83,12 @@ class VIOptions:
     def __post_init__(self) -> None:
         """Check ranges and names."""
         check_positive(self, "learning_rate", "n_particles", "max_steps", "n_samples")
-        make_guide(self.guide, self.guide_options)
+        guide = make_guide(self.guide, self.guide_options)
+        if self.reweight and not has_density(guide):
+            raise ParameterError(
+                f"reweight=True needs the density of the draws, which {guide[0].__name__} does not "
+                "have; use another guide, for example 'multivariate' or 'iaf'"
+            )
         if isinstance(self.optimizer, str) and not callable(getattr(optax, self.optimizer, None)):
             known = ("adam", "adamw", "adabelief", "nadam", "radam", "rmsprop", "sgd", "yogi")
             raise ParameterError(
@@ -140,19 +146,23 @@ def run_vi(
     Returns
     -------
     InferenceResult
-        With the trace ``elbo`` of all steps. Draws of a guide with a density are assessed by it;
-        ``"dais"`` has none, and ``"delta"`` gives a single point.
+        With the trace ``elbo`` of all steps. Draws of a guide with a density are assessed by it.
+        ``"dais"`` has none, and ``"delta"`` gives a single point: ``approximation_k`` is NaN then,
+        which no verdict calls converged.
     """
     options = options or VIOptions()
     run = Approximation("vi", FlatTarget(target), options)
     key_train, key_draw, key_pick = jax.random.split(key, 3)
     trained = train_guide(run, key_train, start, progress)
     static = _static(run.flat, options)
-    n = 1 if options.guide == "delta" else options.n_samples
+    n = 1 if issubclass(trained.guide[0], AutoDelta) else options.n_samples
     u, log_q = _sample(static, n, key_draw, trained.params, trained.start, *run.flat.arguments)
     if has_density(trained.guide):
         return run.result(trained.start.points(u), log_q - trained.start.log_volume, key_pick)
-    run.diagnostics["elbo"] = float(np.mean(trained.elbo[-_BLOCK:]))
+    run.diagnostics |= {
+        "approximation_k": float("nan"),
+        "elbo": float(np.mean(trained.elbo[-_BLOCK:])),
+    }
     run.notes.append(
         f"guide {trained.guide[0].__name__} has no density for its draws, so that nothing tells "
         "how far they are from the posterior; compare with method='auto'"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,17 @@ from tengri_ppl.inference.modes import MAX_DECREMENT
 from tengri_ppl.inference.pareto import MAX_PARETO_K
 from tengri_ppl.results.variables import chain_draws, free_parameters
 
-__all__ = ["Convergence", "autocorrelations", "convergence", "effective_sample_sizes", "rhats"]
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+
+__all__ = [
+    "Convergence",
+    "autocorrelations",
+    "convergence",
+    "effective_sample_sizes",
+    "rhats",
+    "summary_table",
+]
 
 #: A chain of which a larger share of draws repeats the one before is frozen.
 _FROZEN_SHARE = 0.95
@@ -133,15 +143,36 @@ def convergence(
 
 
 def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[str, float]:
-    """Effective sample size of each free scalar, ``"bulk"`` or ``"tail"`` as ArviZ has them."""
-    az = load_arviz()
+    """Effective sample size of each free scalar, ``"bulk"`` or ``"tail"`` as ArviZ has them.
+
+    Of draws that were resampled from weighted ones, only as many count as the weights allow.
+    """
+    az, share = load_arviz(), _independent_share(inference_data)
     draws = _free_draws(inference_data)
-    return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
+    return {name: share * float(az.ess(x, method=method)) for name, x in draws.items()}
 
 
 def rhats(inference_data: Any) -> dict[str, float]:
-    """Rank-normalised split R-hat of each free scalar."""
-    return {name: rank_rhat(x) for name, x in _free_draws(inference_data).items()}
+    """Rank-normalised split R-hat of each free scalar; NaN for draws that form no chains."""
+    draws = _free_draws(inference_data)
+    if not _are_chains(inference_data):
+        return dict.fromkeys(draws, math.nan)
+    return {name: rank_rhat(x) for name, x in draws.items()}
+
+
+def summary_table(inference_data: Any, names: Sequence[str], hdi_prob: float) -> pd.DataFrame:
+    """Make ``arviz.summary``'s table, with errors that know of weights; see `rhats` as well."""
+    table: pd.DataFrame = load_arviz().summary(
+        inference_data, var_names=list(names), hdi_prob=hdi_prob, round_to="none"
+    )
+    share = _independent_share(inference_data)
+    for column in table.columns.intersection(["ess_bulk", "ess_tail"]):
+        table[column] *= share
+    for column in table.columns.intersection(["mcse_mean", "mcse_sd"]):
+        table[column] /= math.sqrt(share)
+    if "r_hat" in table and not _are_chains(inference_data):
+        table["r_hat"] = math.nan
+    return table.round(4)
 
 
 def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
@@ -166,12 +197,24 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
 
 
 def _resampled_ess(inference_data: Any) -> float:
-    """Effective number of draws that were resampled from weighted ones.
+    """Effective number of draws that were resampled from weighted ones."""
+    return _independent_share(inference_data) * _n_draws(inference_data)
+
+
+def _independent_share(inference_data: Any) -> float:
+    """Share of the draws that count on their own: 1, unless they are resampled from weighted ones.
 
     The errors of the weighted draws and of resampling them add up: 1/n = 1/n_eff + 1/n_draws.
     """
-    n_effective = float(inference_data.attrs["n_effective"])
-    return 1.0 / (1.0 / n_effective + 1.0 / _n_draws(inference_data))
+    n_effective = float(inference_data.attrs.get("n_effective", math.inf))
+    return 1.0 / (1.0 + _n_draws(inference_data) / n_effective)
+
+
+def _are_chains(inference_data: Any) -> bool:
+    """Whether draws follow one another, so that R-hat says something."""
+    attrs = inference_data.attrs
+    independent = "n_effective" in attrs or "approximation_k" in attrs
+    return not independent and attrs.get("method") != "map"
 
 
 def _nested_verdict(inference_data: Any, min_ess: float) -> Convergence:
@@ -222,7 +265,9 @@ def _approximate_verdict(inference_data: Any) -> Convergence:
     """Judge an approximation by the importance weights of its draws, and by modes it left out."""
     attrs, problems = inference_data.attrs, _unseen(inference_data.attrs)
     k, share = float(attrs["approximation_k"]), float(attrs.get("mode_share", 1.0))
-    if not k < MAX_PARETO_K:
+    if math.isnan(k):
+        problems.append("nothing tells how far the draws are from the posterior")
+    elif not k < MAX_PARETO_K:
         problems.append(f"k-hat of the approximation is {k:.2f} (limit {MAX_PARETO_K:g})")
     divergence = float(attrs.get("kl_divergence", 0.0))
     if k < MAX_PARETO_K and not divergence < MAX_DIVERGENCE:

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from jax import Array
 
-from tengri_ppl._arviz import load_arviz
 from tengri_ppl.errors import DataError, ParameterError, suggest
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.sed import SEDModel
@@ -159,19 +158,18 @@ class Posterior:
         Returns
         -------
         pandas.DataFrame
-            One row a quantity; the columns are those of ``arviz.summary``. Vectors of more than
-            `tengri_ppl.results.variables.LONGEST_SHOWN` elements are left out:
-            ``arviz.summary(posterior.inference_data)`` has them.
+            One row a quantity; the columns are those of ``arviz.summary``. Of draws that were
+            resampled from weighted ones, errors and effective sample sizes are those of the
+            weighted ones, which ArviZ does not know of; ``r_hat`` is NaN for draws that form no
+            chains. Vectors of more than `tengri_ppl.results.variables.LONGEST_SHOWN` elements are
+            left out: ``arviz.summary(posterior.inference_data)`` has them.
         """
         names = shown_parameters(self.inference_data)
         names += derived_names(self.inference_data) if derived else []
-        table: pd.DataFrame = load_arviz().summary(
-            self.inference_data, var_names=names, hdi_prob=hdi_prob, round_to=4
-        )
-        return table
+        return diagnostics.summary_table(self.inference_data, names, hdi_prob)
 
     def summary_str(self) -> str:
-        """Return method, size, duration and the table of `summary`, and what it leaves out."""
+        """Return method, size, duration, the table of `summary`, what it leaves out, the verdict."""
         sizes = self.inference_data.posterior.sizes
         title = (
             f"{self.method}: {sizes['chain']} chains x {sizes['draw']} draws "
@@ -180,7 +178,7 @@ class Posterior:
         shown = shown_parameters(self.inference_data)
         hidden = [f"{k} {x.shape[1:]}" for k, x in self.samples.items() if k not in shown]
         note = f"\nnot shown: {', '.join(hidden)}" if hidden else ""
-        return f"{title}\n{self.summary().to_string()}{note}"
+        return f"{title}\n{self.summary().to_string()}{note}\n{self.convergence().message}"
 
     def to_arviz(self) -> Any:
         """Return `inference_data`."""
@@ -197,11 +195,17 @@ class Posterior:
         return self.convergence(**limits)
 
     def effective_sample_size(self) -> dict[str, float]:
-        """Bulk effective sample size of each free parameter, and of each element of a vector."""
+        """Bulk effective sample size of each free parameter, and of each element of a vector.
+
+        Of draws that were resampled from weighted ones only as many count as the weights allow.
+        """
         return diagnostics.effective_sample_sizes(self.inference_data)
 
     def rhat(self) -> dict[str, float]:
-        """Rank-normalised split R-hat of each free parameter, and of each element of a vector."""
+        """Rank-normalised split R-hat of each free parameter, and of each element of a vector.
+
+        NaN for draws that form no chains.
+        """
         return diagnostics.rhats(self.inference_data)
 
     def autocorrelation(self) -> dict[str, np.ndarray]:
@@ -264,8 +268,8 @@ class Posterior:
         """Return priors that say what this posterior says of each parameter on its own.
 
         A truncated normal between the smallest and the largest draw for every free parameter; a
-        fixed value where there is only one draw. Correlations are lost: to continue a fit, use
-        ``init_from=posterior``.
+        fixed value where there is only one draw. ``Fitter.run`` takes it as ``init_from=``, but
+        correlations are lost: better give it the posterior itself.
         """
         return marginal_priors(self._need_model("to_param_spec").spec, self.samples)
 
@@ -330,8 +334,8 @@ class Posterior:
     def _need_model(self, method: str) -> SEDModel:
         if self.model is None:
             raise ParameterError(
-                f"{method} evaluates the model, and this posterior has none: "
-                "load it with Posterior.load(path, model=sed)"
+                f"{method} needs the SEDModel of a galaxy, and this posterior has none: it is of "
+                "another model, or comes from a file, which Posterior.load(path, model=sed) reads"
             )
         return self.model
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import jax
 from filelock import FileLock
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.runtime.memory import GIGABYTE
 
 __all__ = ["CacheStats", "cache_stats", "clear_cache", "enable_persistent_cache"]
 
-_VARIABLE = "TENGRI_PPL_JAX_CACHE_DIR"
+_VARIABLES = ("TENGRI_PPL_JAX_CACHE_DIR", "TENGRI_JAX_CACHE_DIR")
 _MAX_SIZE_GB = 2.0
 _LEAST_COMPILE_TIME_S = 0.3
 #: JAX writes a program, then the time of its last use, both under this lock.
@@ -49,13 +50,14 @@ def enable_persistent_cache(
     """Keep compiled programs on disk, so that a later process need not compile them.
 
     Several processes may share a directory. Entries that a killed process left unfinished, or that
-    can't be read, are deleted, so that they are made again.
+    can't be read, are deleted, so that they are made again. A directory that was in use before is
+    left as it is.
 
     Parameters
     ----------
     directory : str or Path, optional
-        By default the environment variable ``TENGRI_PPL_JAX_CACHE_DIR``, or
-        ``~/.cache/tengri_ppl/jax``.
+        By default what the environment variable ``TENGRI_PPL_JAX_CACHE_DIR`` or
+        ``TENGRI_JAX_CACHE_DIR`` says, or ``~/.cache/tengri_ppl/jax``.
     max_size_gb : float
         When the programs would take more than this [GB], those that have not been used for the
         longest time are deleted.
@@ -72,12 +74,14 @@ def enable_persistent_cache(
     """
     if not max_size_gb > 0.0:
         raise ParameterError(f"max_size_gb={max_size_gb}: expected more than 0")
-    path = _cache_directory(directory)
+    path = Path(directory or _default_directory()).expanduser()
     path.mkdir(parents=True, exist_ok=True)
     _delete_broken(path)
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_compilation_cache_max_size", int(max_size_gb * GIGABYTE))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_COMPILE_TIME_S)
+    # JAX looks at the directory only once
+    reset_cache()
     return path
 
 
@@ -87,9 +91,9 @@ def cache_stats(directory: str | Path | None = None) -> CacheStats:
     Parameters
     ----------
     directory : str or Path, optional
-        As in :func:`enable_persistent_cache`.
+        By default the one in use, or else the default of :func:`enable_persistent_cache`.
     """
-    path = _cache_directory(directory)
+    path = _directory_in_use(directory)
     sizes = [program.stat().st_size for program in _programs(path)]
     return CacheStats(path, len(sizes), sum(sizes) / GIGABYTE)
 
@@ -100,22 +104,28 @@ def clear_cache(directory: str | Path | None = None) -> int:
     Parameters
     ----------
     directory : str or Path, optional
-        As in :func:`enable_persistent_cache`. Other files in it stay.
+        By default the one in use, or else the default of :func:`enable_persistent_cache`. Other
+        files in it stay.
 
     Returns
     -------
     int
         Number of programs that were deleted.
     """
-    programs = _programs(_cache_directory(directory))
+    programs = _programs(_directory_in_use(directory))
     for program in programs:
         _delete(program)
     return len(programs)
 
 
-def _cache_directory(directory: str | Path | None) -> Path:
-    default = os.environ.get(_VARIABLE) or Path.home() / ".cache" / "tengri_ppl" / "jax"
-    return Path(directory or default).expanduser()
+def _default_directory() -> str | Path:
+    named = filter(None, map(os.environ.get, _VARIABLES))
+    return next(named, Path.home() / ".cache" / "tengri_ppl" / "jax")
+
+
+def _directory_in_use(directory: str | Path | None) -> Path:
+    now = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    return Path(directory or now or _default_directory()).expanduser()
 
 
 def _programs(path: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.method import Method
 from tengri_ppl.inference.plan import PLANNED_SIZES, MemoryPlan, plan_memory, within_budget
-from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.registry import DEFAULT_METHOD, get_method
 from tengri_ppl.inference.result import InferenceResult
 from tengri_ppl.inference.run import run_method
 from tengri_ppl.inference.target import Target
@@ -30,18 +30,17 @@ from tengri_ppl.models.galaxy import (
     sampling_coordinates,
     sampling_model,
 )
+from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.sed import SEDModel
 from tengri_ppl.observation.noise import GaussianNoise, clean_photometry
 from tengri_ppl.results.inference_data import build_inference_data
+from tengri_ppl.results.marginals import marginal_draws
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.progress import progress_report
+from tengri_ppl.runtime.background import Background
 from tengri_ppl.runtime.chunks import map_draws
 from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
-from tengri_ppl.workflows.precompile import (
-    BackgroundCompilation,
-    background_allowed,
-    method_names,
-)
+from tengri_ppl.workflows.precompile import background_allowed, method_names, shortest_run
 
 __all__ = ["Fitter"]
 
@@ -71,9 +70,9 @@ class Fitter:
     data_mask : array_like of bool, shape (n_band,), optional
         True for the bands to use.
     compile_modes : str or sequence of str, optional
-        Engines to compile in a background thread, while the caller goes on; the first
-        :meth:`run` waits for it. None by default, and none if the environment variable
-        ``TENGRI_NO_BACKGROUND_COMPILE`` is set.
+        Engines to compile in a background thread, while the caller goes on; fits wait for it, and
+        so should NumPyro models of one's own, as NumPyro's handlers are those of the process. None
+        by default, and none if the environment variable ``TENGRI_NO_BACKGROUND_COMPILE`` is set.
     marginalize_amplitude : bool or "auto"
         Integrate the amplitude (for example ``sfh_dpl_log_mass``) out of the likelihood, which is
         exact with any prior, and draw it afterwards, given the other parameters. ``"auto"`` does
@@ -122,10 +121,10 @@ class Fitter:
             floor=jnp.asarray(noise.floor, dtype=float),
             mask=jnp.asarray(noise.mask, dtype=bool),
         )
-        self._background: BackgroundCompilation | None = None
+        self._background: Background | None = None
         if compile_modes is not None and background_allowed():
             methods = [get_method(name).name for name in method_names(compile_modes)]
-            self._background = BackgroundCompilation(lambda: self._compile(methods))
+            self._background = Background(lambda: self._compile(methods))
 
     def __repr__(self) -> str:
         """Return the model and the signal-to-noise ratio of the data."""
@@ -150,7 +149,8 @@ class Fitter:
     def compile(self, methods: str | Sequence[str] = "auto", **options: Any) -> None:
         """Compile engines before they are needed; fits of other galaxies use the same programs.
 
-        Each engine makes one fit, whose result is dropped. The programs stay in memory together
+        Each engine makes one fit, of few draws if it makes chains, whose result is dropped. The
+        programs stay in memory together
         until an engine that is not among them runs; see :meth:`run`. After
         :func:`tengri_ppl.enable_persistent_cache` they are on the disk as well.
 
@@ -171,7 +171,8 @@ class Fitter:
 
     def _compile(self, methods: Sequence[str], **options: Any) -> None:
         for method in methods:
-            self._run(method, jax.random.key(0), lean=False, **options)
+            settings = shortest_run(get_method(method)) | options
+            self._run(method, jax.random.key(0), lean=False, **settings)
 
     def _wait(self) -> None:
         """Wait for programs that are being compiled."""
@@ -181,10 +182,10 @@ class Fitter:
 
     def run(
         self,
-        method: str = "mcmc_nuts",
+        method: str = DEFAULT_METHOD,
         key: Array | None = None,
         *,
-        init_from: Posterior | None = None,
+        init_from: Posterior | Parameters | None = None,
         lean: bool | None = None,
         max_memory_gb: float | None = None,
         progress: bool = False,
@@ -199,8 +200,9 @@ class Fitter:
             Name of an engine; see :func:`tengri_ppl.list_methods`.
         key : Array, optional
             Random key; ``jax.random.key(42)`` by default.
-        init_from : Posterior, optional
-            An earlier result for the same model and data, from which the engine starts.
+        init_from : Posterior or Parameters, optional
+            An earlier result for the same model and data, from which the engine starts, or what
+            :meth:`Posterior.to_param_spec` makes of it.
         lean : bool, optional
             Drop the compiled programs of other engines and models first, so that memory holds
             those of one engine at a time. True by default, except inside
@@ -212,8 +214,8 @@ class Fitter:
         verbose : bool
             Print the verdict on convergence.
         **options
-            Options of the engine, for ``mcmc_nuts`` those of
-            :class:`tengri_ppl.inference.NUTSOptions`.
+            Options of the engine, which ``tengri-ppl methods NAME`` lists; for ``mcmc_nuts`` those
+            of :class:`tengri_ppl.inference.NUTSOptions`.
 
         Raises
         ------
@@ -235,7 +237,7 @@ class Fitter:
         self,
         method: str,
         key: Array,
-        init_from: Posterior | None = None,
+        init_from: Posterior | Parameters | None = None,
         lean: bool | None = None,
         max_memory_gb: float | None = None,
         progress: bool = False,
@@ -246,7 +248,8 @@ class Fitter:
         engine = get_method(method)
         marginal = self._marginalizes(engine)
         target, options = within_budget(self._target(engine), method, options, max_memory_gb)
-        init = None if init_from is None else self._start_values(init_from)
+        key_start = jax.random.fold_in(key, 3)
+        init = None if init_from is None else self._start_values(init_from, key_start)
         with progress_report(engine.name, progress, max_memory_gb) as report:
             result = run_method(
                 target, method, key_run, init=init, progress=report, lean=lean, options=options
@@ -276,7 +279,7 @@ class Fitter:
 
     def plan(
         self,
-        method: str = "mcmc_nuts",
+        method: str = DEFAULT_METHOD,
         *,
         max_memory_gb: float | None = None,
         chunk_sizes: Sequence[int] = PLANNED_SIZES,
@@ -299,9 +302,13 @@ class Fitter:
             )
         return bool(self.marginalize_amplitude)
 
-    def _start_values(self, posterior: Posterior) -> dict[str, np.ndarray]:
+    def _start_values(self, start: Posterior | Parameters, key: Array) -> dict[str, np.ndarray]:
         """Draws of an earlier result, in all coordinates that an engine may ask for."""
-        params = self.model.spec.free_values(posterior.start_values)
+        spec = self.model.spec
+        if isinstance(start, Parameters):
+            params = spec.free_values(marginal_draws(start, spec.free_params, key))
+        else:
+            params = spec.free_values(start.start_values)
         return jax.device_get(sampling_coordinates(*self._problem, params))
 
     def _with_amplitude(self, result: InferenceResult, key: Array) -> InferenceResult:

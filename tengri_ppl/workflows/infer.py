@@ -12,7 +12,7 @@ from jax import Array
 
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.inference.plan import within_budget
-from tengri_ppl.inference.registry import get_method
+from tengri_ppl.inference.registry import DEFAULT_METHOD, get_method
 from tengri_ppl.inference.run import run_method
 from tengri_ppl.inference.start import Start
 from tengri_ppl.inference.target import Target
@@ -28,7 +28,7 @@ def infer(
     model: Callable[..., Any],
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
-    method: str = "auto",
+    method: str = DEFAULT_METHOD,
     key: Array | None = None,
     *,
     init_from: Posterior | Start | None = None,

@@ -100,4 +100,8 @@ def test_help_teaches(run):
     for word in ("--output", "--seed", "--no-progress", "exit code", "posterior.nc"):
         assert word in done.stdout
     assert "mcmc_nuts" in run("methods").stdout
+    one = run("methods", "smc").stdout
+    assert one.startswith("smc:") and "mcmc_nuts:" not in one
+    unknown = run("methods", "smcc")
+    assert unknown.returncode == 2 and "did you mean 'smc'" in unknown.stderr
     assert "spitzer_irac_ch1" in run("filters", "irac").stdout

@@ -198,7 +198,12 @@ def test_what_is_not_known_is_refused_with_a_way_out():
             x = numpyro.sample("x", dist.Normal(0.0, 1.0))
         numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
 
+    def improper(y):
+        x = numpyro.sample("x", dist.ImproperUniform(dist.constraints.real, (), ()))
+        numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
     for model, message in (
+        (improper, "'x' \\(ImproperUniform\\).*mcmc_nuts"),
         (walk, "'x' \\(GaussianRandomWalk\\).*mcmc_nuts"),
         (factor, "'f' \\(a factor\\).*mcmc_nuts"),
         (scaled, "'x' is scaled.*mcmc_nuts"),

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from numpyro.infer.autoguide import AutoDelta
 from small_targets import Y, conjugate, regression, ridge, ridge_moments, two_modes
 
 from tengri_ppl.errors import ParameterError
@@ -42,14 +43,14 @@ def test_a_guide_of_independent_normals_is_too_narrow_for_a_ridge_and_says_so():
     assert any("the approximation is off" in note for note in result.notes)
 
 
-@pytest.mark.parametrize(("guide", "n"), [("delta", 1), ("dais", 200)])
+@pytest.mark.parametrize(("guide", "n"), [("delta", 1), (AutoDelta, 1), ("dais", 200)])
 def test_guides_without_a_density_say_that_nothing_judges_them(guide, n):
     options = VIOptions(guide=guide, n_samples=200, max_steps=250, n_particles=2)
     target = Target(regression, (jnp.asarray(Y),))
     start = Start(START.mean, 0.1 * jnp.eye(2))
     result = run_vi(target, jax.random.key(0), options, start=start)
     assert result.samples["beta"].shape == (1, n, 2)
-    assert "approximation_k" not in result.diagnostics
+    assert np.isnan(result.diagnostics["approximation_k"])
     assert any("has no density for its draws" in note for note in result.notes)
 
 
@@ -86,6 +87,11 @@ def test_a_flow_bends_along_a_ridge_and_nuts_on_it_is_exact():
 def test_options_out_of_range_are_refused(kind, options, message):
     with pytest.raises(ParameterError, match=message):
         kind(**options)
+
+
+def test_draws_without_a_density_have_no_weights():
+    with pytest.raises(ParameterError, match="reweight=True needs the density"):
+        VIOptions(guide="dais", reweight=True)
 
 
 def test_flows_need_two_coordinates_and_neutra_a_transformation():

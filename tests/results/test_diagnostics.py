@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tengri_ppl.results import convergence
-from tengri_ppl.results.diagnostics import effective_sample_sizes
+from tengri_ppl.results.diagnostics import effective_sample_sizes, rhats, summary_table
 
 CHAINS, DRAWS = 4, 1000
 
@@ -128,6 +128,39 @@ def test_draws_that_could_not_be_made_are_no_convergence_even_reweighted(figures
 def test_a_point_is_judged_by_its_distance_from_the_mode():
     assert approximation(method="map", newton_decrement=0.01)
     assert not approximation(method="map", newton_decrement=2.0)
+
+
+def test_draws_whose_distance_from_the_posterior_is_unknown_are_no_convergence():
+    unknown = approximation(method="vi", approximation_k=np.nan)
+    assert not unknown
+    assert "nothing tells how far the draws are from the posterior" in unknown.message
+    assert "use method='auto'" in unknown.message
+
+
+def test_draws_that_stand_for_weighted_ones_have_the_errors_of_these():
+    """The mean of n weighted draws of a normal, resampled N times, scatters by 1/n + 1/N."""
+    n, n_draws = 500, CHAINS * DRAWS
+    rng = np.random.default_rng(3)
+    weighted = rng.normal(size=(400, n))
+    means = [x[rng.integers(n, size=n_draws)].mean() for x in weighted]
+    data = inference_data(weighted[0][rng.integers(n, size=(1, n_draws))])
+    plain = az.summary(data, var_names=["x"])
+    data.attrs.update(method="importance", pareto_k=0.1, n_effective=float(n))
+    table = summary_table(data, ["x"], 0.68)
+    # 400 means give their scatter to 3.5 %, az.ess its figure to some 5 %
+    assert table.loc["x", "mcse_mean"] == pytest.approx(np.std(means), rel=0.2)
+    assert plain.loc["x", "mcse_mean"] < 0.5 * np.std(means)
+    expected = 1.0 / (1.0 / n + 1.0 / n_draws)
+    assert table.loc["x", "ess_bulk"] == pytest.approx(expected, rel=0.1)
+    assert effective_sample_sizes(data)["x"] == pytest.approx(table.loc["x", "ess_bulk"], rel=1e-3)
+    assert np.isnan(table.loc["x", "r_hat"]) and np.isnan(rhats(data)["x"])
+    assert convergence(data).min_ess_bulk == pytest.approx(expected)
+
+
+def test_the_table_of_chains_is_that_of_arviz():
+    data = inference_data(chains())
+    ours = summary_table(data, ["x", "y"], 0.68)
+    assert ours.equals(az.summary(data, var_names=["x", "y"], hdi_prob=0.68, round_to=4))
 
 
 def nested(**attrs):

@@ -216,7 +216,9 @@ def test_summary_has_a_row_per_quantity(fit, posterior):
     table = posterior.summary()
     assert list(table.index) == [*fit.sed.spec.free_params, *DERIVED]
     assert {"mean", "sd", "ess_bulk", "ess_tail", "r_hat"} <= set(table.columns)
-    assert "log_stellar_mass" in posterior.summary_str()
+    text = posterior.summary_str()
+    assert "log_stellar_mass" in text
+    assert text.endswith(posterior.convergence().message)
     assert len(posterior.summary(derived=False)) == len(fit.sed.spec.free_params)
 
 

@@ -5,6 +5,7 @@ import sys
 
 import jax
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 import tengri_ppl as tg
 from tengri_ppl.errors import ParameterError
@@ -29,6 +30,25 @@ print(hits.count("/jax/compilation_cache/cache_hits"), round(float(value), 3))
 """
 
 
+#: Compiles into one directory, then into another; prints how many programs are in both, in use.
+SWITCH = """
+import sys
+
+import jax
+import jax.numpy as jnp
+
+import tengri_ppl as tg
+from tengri_ppl.runtime import cache
+
+cache._LEAST_COMPILE_TIME_S = 0.0
+jax.jit(jnp.tan)(jnp.ones(2))
+for folder, function in zip(sys.argv[1:], (jnp.sin, jnp.cosh)):
+    tg.enable_persistent_cache(folder)
+    jax.jit(lambda x: function(x).sum())(jnp.ones(3))
+print(*(tg.cache_stats(folder).n_programs for folder in sys.argv[1:]), tg.clear_cache())
+"""
+
+
 @pytest.fixture
 def directory(tmp_path):
     names = ("jax_compilation_cache_dir", "jax_compilation_cache_max_size")
@@ -36,6 +56,7 @@ def directory(tmp_path):
     yield tg.enable_persistent_cache(tmp_path / "cache")
     for name, value in before.items():
         jax.config.update(name, value)
+    reset_cache()
 
 
 @pytest.fixture
@@ -75,9 +96,24 @@ def test_there_may_be_nothing(tmp_path):
     assert tg.cache_stats(tmp_path / "none").n_programs == 0
 
 
-def test_the_directory_can_be_named_by_the_environment(monkeypatch, tmp_path, directory):
-    monkeypatch.setenv("TENGRI_PPL_JAX_CACHE_DIR", str(tmp_path / "named"))
+@pytest.mark.parametrize("variable", ["TENGRI_JAX_CACHE_DIR", "TENGRI_PPL_JAX_CACHE_DIR"])
+def test_the_directory_can_be_named_by_the_environment(monkeypatch, tmp_path, directory, variable):
+    monkeypatch.setenv("TENGRI_JAX_CACHE_DIR", str(tmp_path / "other"))
+    monkeypatch.setenv(variable, str(tmp_path / "named"))
     assert tg.enable_persistent_cache() == tmp_path / "named"
+
+
+def test_the_directory_in_use_is_counted_and_cleared(directory):
+    fill(directory, "jit_f-12ab-cache")
+    assert tg.cache_stats().directory == directory
+    assert tg.clear_cache() == 1
+
+
+def test_another_directory_takes_over(tmp_path):
+    command = [sys.executable, "-c", SWITCH, str(tmp_path / "a"), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    first, second, cleared = map(int, done.stdout.split())
+    assert first > 0 and second > 0 and cleared == second
 
 
 def test_a_size_must_be_positive(tmp_path):

@@ -68,6 +68,46 @@ def test_plain_errors_are_a_noise_model_and_masked_nan_is_harmless(fitted):
     assert "4 of 5 bands" in fitter.summary()
 
 
+def test_what_a_posterior_says_of_each_parameter_starts_another_fit(fitted):
+    sed, flux, noise, posterior = fitted
+    fitter = tg.Fitter(sed, flux, noise)
+    spec = posterior.to_param_spec()
+    for name in TRUTH:
+        draws, prior = posterior.samples[name], spec.priors[name]
+        assert prior.support.lower_bound == draws.min()
+        assert prior.support.upper_bound == draws.max()
+        assert float(prior.mean) == pytest.approx(draws.mean(), abs=0.2 * draws.std())
+    laplace = fitter.run("laplace", key=jax.random.key(4), init_from=spec)
+    assert laplace.convergence().converged == posterior.refine("laplace").convergence().converged
+    point = fitter.run("map", key=jax.random.key(5))
+    assert point.to_param_spec().free_params == []
+    again = fitter.run("map", key=jax.random.key(6), init_from=point.to_param_spec())
+    for name in TRUTH:
+        difference = again.samples[name] - point.samples[name]
+        assert np.abs(difference) < 0.05 * posterior.samples[name].std()
+    other = tg.Parameters(sfh="constant", dust="none", redshift=0.1)
+    with pytest.raises(tg.ParameterError, match="missing value for sfh_delayed_log_mass"):
+        fitter.run("map", init_from=other)
+
+
+def test_a_galaxy_is_refined_and_validated(fitted):
+    posterior = fitted[-1]
+    check = posterior.validate(key=jax.random.key(7))
+    assert check.passed and check.agreed
+    # four chains of 200 draws of two parameters without degeneracies: 200 effective draws and more
+    assert max(map(abs, check.shift.values())) < 0.3
+    assert check.check.model is posterior.model
+
+
+def test_the_default_engine_is_auto(fitted):
+    sed, flux, noise, posterior = fitted
+    default = tg.Fitter(sed, flux, noise).run(key=jax.random.key(8))
+    assert default.method == "auto (importance)"
+    for name in TRUTH:
+        a, b = default.samples[name], posterior.samples[name]
+        assert abs(a.mean() - b.mean()) < 0.25 * b.std()
+
+
 def test_wrong_data_are_refused_by_name(fitted):
     sed, flux, noise, _ = fitted
     with pytest.raises(tg.DataError, match="sdss_r"):

@@ -11,6 +11,8 @@ import numpyro.distributions as dist
 import pytest
 
 import tengri_ppl as tg
+from tengri_ppl.results import Posterior
+from tengri_ppl.results.marginals import compare_marginals
 from tengri_ppl.runtime.compilation import count_compilations
 
 EFFECT = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
@@ -81,6 +83,18 @@ def test_a_result_starts_another_engine_and_is_checked_by_it(schools):
     assert check.width["mu"] == pytest.approx(1.0, abs=0.3)
     assert schools.resample(jax.random.key(0), 7)["base"].shape == (7, 8)
     assert schools.autocorrelation()["mu"][0] == pytest.approx(1.0)
+
+
+def test_a_check_whose_chains_disagree_proves_nothing(schools):
+    """Half of the chains are moved, so that the marginals of all draws still overlap."""
+    check = schools.refine("mcmc_nuts", jax.random.key(1), n_samples=200, num_chains=4)
+    assert compare_marginals(schools, check).passed
+    for name in ("mu", "tau"):
+        values = check.inference_data.posterior[name].values
+        values[:2] += 0.8 * values.std()
+    moved = compare_marginals(schools, Posterior(check.inference_data))
+    assert min(moved.overlap.values()) > 0.5
+    assert not moved.agreed and not moved.passed
 
 
 def test_other_data_of_the_same_shape_compile_nothing():

@@ -9,7 +9,6 @@ import pytest
 import tengri_ppl as tg
 from tengri_ppl.errors import ParameterError
 from tengri_ppl.runtime.compilation import count_compilations
-from tengri_ppl.workflows.precompile import BackgroundCompilation
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +36,16 @@ def test_compiled_engines_compile_nothing_more(problem):
     assert compiled_by(fitter, "laplace") > 0
 
 
+def test_what_few_draws_have_compiled_serves_for_chains_that_converge(problem):
+    tg.gc()
+    fitter = tg.Fitter(*problem)
+    fitter.compile("mcmc_nuts")
+    with count_compilations() as count:
+        posterior = fitter.run("mcmc_nuts", key=jax.random.key(0))
+    assert count.programs == 0
+    assert posterior.inference_data.posterior.sizes["draw"] >= 500
+
+
 def test_the_background_compiles_and_run_waits_for_it(problem):
     tg.gc()
     fitter = tg.Fitter(*problem, compile_modes="laplace")
@@ -57,14 +66,3 @@ def test_nothing_is_compiled_in_the_background_by_default_or_where_it_is_switche
 def test_an_unknown_mode_is_refused_at_once(problem):
     with pytest.raises(ParameterError, match="did you mean 'mcmc_nuts'"):
         tg.Fitter(*problem, compile_modes=("mcmc_nutz",))
-
-
-def test_a_failure_in_the_background_is_raised_once_where_it_is_waited_for():
-    def fail():
-        raise OSError("no space left")
-
-    background = BackgroundCompilation(fail)
-    with pytest.raises(RuntimeError, match="in the background failed") as caught:
-        background.wait()
-    assert isinstance(caught.value.__cause__, OSError)
-    background.wait()

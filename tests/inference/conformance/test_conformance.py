@@ -68,11 +68,11 @@ TELLING = ("gaussian 5", "shapes")
 
 #: The same for single problems: engines that meet nothing new there.
 COVERED = {
-    "gaussian 1": ("auto", "mcmc_nuts", "smc", "geovi"),
-    "gaussian 5": ("auto", "neutra", "mgvi"),
+    "gaussian 1": ("mcmc_nuts", "smc", "geovi"),
+    "gaussian 5": ("neutra",),
     "gaussian 50": ("auto",),
     "regression and hierarchy": (
-        *("auto", "smc", "mcmc_mclmc", "mcmc_raytrace", "ess", "ensemble_aies"),
+        *("smc", "mcmc_mclmc", "mcmc_raytrace", "ess", "ensemble_aies"),
         "geovi",  # test_geometric.py has such problems
     ),
     "two modes": ("mcmc_mclmc", "mcmc_raytrace", "ess"),
@@ -80,6 +80,9 @@ COVERED = {
 
 #: A single point has no moments.
 WITHOUT_MOMENTS = ("map",)
+
+#: Where approximations are exact, and must not say that they are off.
+NORMAL = ("gaussian 1", "gaussian 5", "gaussian 50")
 
 #: Engines that find the right share of two distant modes.
 ACROSS_MODES = ("auto", "importance", "smc", "nss", "ensemble_aies")
@@ -123,9 +126,10 @@ def test_known_moments(method, name, measured):
     if method.exact and (name != "two modes" or method.name in ACROSS_MODES):
         check_exact(result, known, measured, f"exact methods, {name}")
         check_evidence(result, known)
-    elif not says_that_it_is_off(result, method.exact):
+    elif name in NORMAL or not says_that_it_is_off(result, method.exact):
         shift, width_error = worst(result, known)
         assert shift < MAX_SHIFT and width_error < MAX_WIDTH_ERROR
+        assert not says_that_it_is_off(result, method.exact)
         check_evidence(result, known)
 
 
