@@ -169,7 +169,7 @@ class Posterior:
         return diagnostics.summary_table(self.inference_data, names, hdi_prob)
 
     def summary_str(self) -> str:
-        """Return method, size, duration, the table of `summary`, what it leaves out, the verdict."""
+        """Return method, size, duration, the table of `summary` and the verdict."""
         sizes = self.inference_data.posterior.sizes
         title = (
             f"{self.method}: {sizes['chain']} chains x {sizes['draw']} draws "

@@ -27,12 +27,13 @@ def folder(validation_data):
     return path
 
 
-#: A hierarchy, and a recursion with constraints that depend on one another.
+#: A hierarchy, and a recursion with constraints that depend on one another: for engines whose
+#: programs are those of others but for their transition.
 SOME = ("eight_schools-eight_schools_noncentered", "garch-garch11")
 
 PAIRS = [
     *((name, "mcmc_nuts", NUTSOptions(n_samples=1000)) for name in posteriordb.NAMES),
-    *((name, "auto", AutoOptions()) for name in SOME),
+    *((name, "auto", AutoOptions()) for name in posteriordb.NAMES),
     *((name, "mcmc_dynamic_hmc", HMCOptions(n_samples=2000)) for name in SOME),
 ]
 
