@@ -145,11 +145,13 @@ def convergence(
 def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[str, float]:
     """Effective sample size of each free scalar, ``"bulk"`` or ``"tail"`` as ArviZ has them.
 
-    Of draws that were resampled from weighted ones, only as many count as the weights allow.
+    Of draws that form no chains it is their number, or, if they were resampled from weighted ones,
+    as many as the weights allow.
     """
-    az, share = load_arviz(), _independent_share(inference_data)
-    draws = _free_draws(inference_data)
-    return {name: share * float(az.ess(x, method=method)) for name, x in draws.items()}
+    az, draws = load_arviz(), _free_draws(inference_data)
+    if not _are_chains(inference_data):
+        return dict.fromkeys(draws, _independent_draws(inference_data))
+    return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
 
 
 def rhats(inference_data: Any) -> dict[str, float]:
@@ -161,18 +163,25 @@ def rhats(inference_data: Any) -> dict[str, float]:
 
 
 def summary_table(inference_data: Any, names: Sequence[str], hdi_prob: float) -> pd.DataFrame:
-    """Make ``arviz.summary``'s table, with errors that know of weights; see `rhats` as well."""
-    table: pd.DataFrame = load_arviz().summary(
-        inference_data, var_names=list(names), hdi_prob=hdi_prob, round_to="none"
-    )
-    share = _independent_share(inference_data)
-    for column in table.columns.intersection(["ess_bulk", "ess_tail"]):
-        table[column] *= share
-    for column in table.columns.intersection(["mcse_mean", "mcse_sd"]):
-        table[column] /= math.sqrt(share)
-    if "r_hat" in table and not _are_chains(inference_data):
-        table["r_hat"] = math.nan
+    """Make the table of ``arviz.summary``, with errors that know which draws are independent."""
+    az, options = load_arviz(), {"var_names": list(names), "hdi_prob": hdi_prob, "round_to": "none"}
+    if _are_chains(inference_data):
+        chains: pd.DataFrame = az.summary(inference_data, **options)
+        return chains.round(4)
+    table: pd.DataFrame = az.summary(inference_data, kind="stats", **options)
+    n, draws = _independent_draws(inference_data), chain_draws(inference_data, names).values()
+    table["mcse_mean"], table["mcse_sd"] = zip(*(_errors(x, n) for x in draws), strict=True)
+    table["ess_bulk"] = table["ess_tail"] = n
+    table["r_hat"] = math.nan
     return table.round(4)
+
+
+def _errors(x: np.ndarray, n: float) -> tuple[float, float]:
+    """Return the standard errors of mean and standard deviation, from n independent draws."""
+    deviation = np.square(np.ravel(x) - np.mean(x, dtype=float))
+    variance = float(np.mean(deviation))
+    relative = float(np.mean((deviation / variance - 1.0) ** 2)) if variance else 0.0
+    return math.sqrt(variance / n), math.sqrt(variance * relative / n) / 2.0
 
 
 def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
@@ -183,7 +192,7 @@ def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
 
 def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
     """Judge importance sampling by its effective number of draws and the tail of its weights."""
-    k, n = float(inference_data.attrs["pareto_k"]), _resampled_ess(inference_data)
+    k, n = float(inference_data.attrs["pareto_k"]), _independent_draws(inference_data)
     problems = _unseen(inference_data.attrs)
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the weights is {k:.2f} (limit {MAX_PARETO_K:g})")
@@ -196,18 +205,14 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
     return _verdict(problems, n, figures, f"{more}use method='mcmc_nuts'")
 
 
-def _resampled_ess(inference_data: Any) -> float:
-    """Effective number of draws that were resampled from weighted ones."""
-    return _independent_share(inference_data) * _n_draws(inference_data)
-
-
-def _independent_share(inference_data: Any) -> float:
-    """Share of the draws that count on their own: 1, unless they are resampled from weighted ones.
+def _independent_draws(inference_data: Any) -> float:
+    """Count draws that form no chains; of resampled ones, as many as the weights allow.
 
     The errors of the weighted draws and of resampling them add up: 1/n = 1/n_eff + 1/n_draws.
     """
     n_effective = float(inference_data.attrs.get("n_effective", math.inf))
-    return 1.0 / (1.0 + _n_draws(inference_data) / n_effective)
+    sizes = inference_data.posterior.sizes
+    return 1.0 / (1.0 / n_effective + 1.0 / (sizes["draw"] * sizes["chain"]))
 
 
 def _are_chains(inference_data: Any) -> bool:
@@ -219,7 +224,7 @@ def _are_chains(inference_data: Any) -> bool:
 
 def _nested_verdict(inference_data: Any, min_ess: float) -> Convergence:
     """Judge nested sampling by whether it ended, and by whether new points were independent."""
-    attrs, n, problems, advice = inference_data.attrs, _resampled_ess(inference_data), [], []
+    attrs, n, problems, advice = inference_data.attrs, _independent_draws(inference_data), [], []
     p, left, stuck, rounding = (
         float(attrs[name])
         for name in ("insertion_p_value", "unfinished", "stuck_share", "log_likelihood_rounding")
@@ -256,11 +261,6 @@ def _unseen(attrs: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _n_draws(inference_data: Any) -> float:
-    """Draws of all chains."""
-    return float(inference_data.posterior.sizes["draw"] * inference_data.posterior.sizes["chain"])
-
-
 def _approximate_verdict(inference_data: Any) -> Convergence:
     """Judge an approximation by the importance weights of its draws, and by modes it left out."""
     attrs, problems = inference_data.attrs, _unseen(inference_data.attrs)
@@ -276,7 +276,7 @@ def _approximate_verdict(inference_data: Any) -> Convergence:
         )
     if share < _MIN_MODE_SHARE:
         problems.append(f"other modes hold {1.0 - share:.0%} of the probability")
-    n = _n_draws(inference_data)
+    n = _independent_draws(inference_data)
     figures = f"k-hat of the approximation {k:.2f}, {n:.0f} independent draws of it"
     return _verdict(problems, n, figures, "use method='auto' or 'mcmc_nuts'")
 

@@ -95,7 +95,7 @@ def map_draws(
     n_chunk = -(-n // size)
     flat = {k: np.resize(v, (n_chunk * size, *np.shape(v)[2:])) for k, v in draws.items()}
     parts = []
-    for i, chunk_key in enumerate(jax.random.split(key, n_chunk)):
+    for i in range(n_chunk):
         chunk = {k: v[i * size : (i + 1) * size] for k, v in flat.items()}
-        parts.append(jax.device_get(function(chunk, chunk_key)))
+        parts.append(jax.device_get(function(chunk, jax.random.fold_in(key, i))))
     return jax.tree.map(lambda *x: np.concatenate(x)[:n].reshape(*shape, *x[0].shape[1:]), *parts)

@@ -14,7 +14,8 @@ from tengri_ppl.runtime.compilation import count_compilations
 @pytest.fixture(scope="module")
 def problem(ssp):
     bands = ["sdss_u", "sdss_g", "sdss_r", "sdss_i", "sdss_z"]
-    spec = tg.Parameters(sfh="delayed", dust="none", redshift=0.1)
+    fixed = {"sfh_delayed_tau_gyr": 2.0, "met_logzsol": 0.0}
+    spec = tg.Parameters(sfh="delayed", dust="none", redshift=0.1, **fixed)
     sed = tg.SEDModel(spec, ssp, tg.Observation(tg.Photometry.from_names(bands)))
     flux = np.asarray(sed.predict_photometry(spec.sample(jax.random.key(3))))
     return sed, flux, 0.05 * flux
