@@ -13,6 +13,8 @@ __all__ = ["MAX_PARETO_K", "effective_draws", "estimate_evidence", "resample", "
 #: Above this shape of the tail, importance sampling can't be trusted (Vehtari et al. 2024).
 MAX_PARETO_K = 0.7
 _FEWEST = 25
+#: Largest weight over the mean one, below which weights count as equal.
+_EQUAL = 1.01
 
 
 def smooth_weights(log_weight: np.ndarray, from_prior: bool = False) -> tuple[np.ndarray, float]:
@@ -31,7 +33,8 @@ def smooth_weights(log_weight: np.ndarray, from_prior: bool = False) -> tuple[np
     log_weight : ndarray, shape (n,)
         Smoothed and normalised to a sum of one.
     k : float
-        Shape of the tail, k-hat; infinite where too few points have a density to tell.
+        Shape of the tail, k-hat; infinite where too few points have a density to tell, zero where
+        the largest weight exceeds their mean by a per cent at most, which may be rounding.
     """
     finite = np.isfinite(log_weight)
     if finite.sum() < _FEWEST:
@@ -40,8 +43,11 @@ def smooth_weights(log_weight: np.ndarray, from_prior: bool = False) -> tuple[np
     with np.errstate(over="ignore"):  # quantiles of a hopeless tail; the weights are capped
         used = np.asarray(log_weight[finite], dtype=float)
         normalised = used - np.logaddexp.reduce(used)
-        reff = len(used) / effective_draws(normalised) if from_prior else 1.0
-        smoothed, k = load_arviz().psislw(used, reff)
+        if np.max(normalised) < np.log(_EQUAL / len(used)):
+            smoothed, k = normalised, 0.0
+        else:
+            reff = len(used) / effective_draws(normalised) if from_prior else 1.0
+            smoothed, k = load_arviz().psislw(used, reff)
     out = np.full(log_weight.shape, -np.inf)
     out[finite] = smoothed
     return out, float(k)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tengri_ppl.inference.pareto import smooth_weights
+from tengri_ppl.inference.pareto import effective_draws, smooth_weights
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +38,14 @@ def test_a_heavy_tail_is_found_among_draws_far_off():
     heavy = 0.9 * np.random.default_rng(2).exponential(size=2000)
     among = np.concatenate([heavy, np.full(100_000, -200.0)])
     assert smooth_weights(among, from_prior=True)[1] > 0.5
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_equal_weights_have_no_tail_whatever_their_rounding(share):
+    """The draws of an approximation that is exact, or of one that is too wide for hard bounds."""
+    rng = np.random.default_rng(3)
+    rounding = 1e-6 * rng.integers(-1, 2, size=4000) * (rng.uniform(size=4000) < 0.01)
+    weight = np.where(np.arange(4000) < share * 4000, rounding - 123.0, -np.inf)
+    smoothed, k = smooth_weights(weight)
+    assert k == 0.0
+    assert effective_draws(smoothed) == pytest.approx(share * 4000)

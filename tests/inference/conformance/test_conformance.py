@@ -81,8 +81,9 @@ COVERED = {
 #: A single point has no moments.
 WITHOUT_MOMENTS = ("map",)
 
-#: Where approximations are exact, and must not say that they are off.
-NORMAL = ("gaussian 1", "gaussian 5", "gaussian 50")
+#: Where approximations are exact, and must not say that they are off; but for this engine, whose
+#: curvature is that of a quasi-Newton search.
+NORMAL, BY_SEARCH = ("gaussian 1", "gaussian 5", "gaussian 50"), "pathfinder"
 
 #: Engines that find the right share of two distant modes.
 ACROSS_MODES = ("auto", "importance", "smc", "nss", "ensemble_aies")
@@ -126,10 +127,12 @@ def test_known_moments(method, name, measured):
     if method.exact and (name != "two modes" or method.name in ACROSS_MODES):
         check_exact(result, known, measured, f"exact methods, {name}")
         check_evidence(result, known)
-    elif name in NORMAL or not says_that_it_is_off(result, method.exact):
+        return
+    off = says_that_it_is_off(result, method.exact)
+    assert not (off and name in NORMAL and method.name != BY_SEARCH), result.notes
+    if not off:
         shift, width_error = worst(result, known)
         assert shift < MAX_SHIFT and width_error < MAX_WIDTH_ERROR
-        assert not says_that_it_is_off(result, method.exact)
         check_evidence(result, known)
 
 
@@ -145,5 +148,5 @@ def test_known_moments_of_chains_that_leap(name, measured):
 
 def test_every_exception_is_an_engine():
     names = {method.name for method in list_methods()}
-    exceptions = {*SHARED, *SHARED.values(), *WITHOUT_MOMENTS, *ACROSS_MODES}
+    exceptions = {*SHARED, *SHARED.values(), *WITHOUT_MOMENTS, *ACROSS_MODES, BY_SEARCH}
     assert exceptions | {name for name, _ in LIMITS} | {*chain(*COVERED.values())} <= names
