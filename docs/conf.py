@@ -31,7 +31,9 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
-exclude_patterns = ["_build", "_generated/gallery", "_generated/comparison.md"]
+exclude_patterns = [
+    *("_build", "_generated/gallery", "_generated/comparison.md", "_generated/methods.md")
+]
 # Words in "Array, shape (n_band,)" are looked up as types; some name attributes of several classes.
 suppress_warnings = ["ref.python"]
 html_theme = "furo"

@@ -47,9 +47,9 @@ def _write(path: Path, text: str) -> None:
 def methods_table() -> str:
     """Return the registry of engines as a table."""
     rows = [("method", "what it is", "draws", "needs", "returns", "when to use"), ("---",) * 6]
-    rows += [
-        (f"`{m.name}`", m.summary, m.accuracy, m.needs, m.returns, m.use) for m in list_methods()
-    ]
+    for m in list_methods():
+        names = ", ".join(f"`{name}`" for name in (m.name, *m.aliases))
+        rows.append((names, m.summary, m.accuracy, m.needs, m.returns, m.use))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

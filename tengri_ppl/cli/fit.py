@@ -85,8 +85,7 @@ def _report(name: str, posterior: Posterior, output: Path) -> int:
     """Print the summary and the verdict; return the exit code."""
     verdict = posterior.convergence()
     typer.echo(f"\n{name}\n")
-    typer.echo(posterior.summary_str())
+    typer.echo(posterior.summary_str(verdict=False))
     typer.echo(f"\nwritten to {output}/: posterior.nc, corner.png, sed.png, sfh.png, trace.png")
-    if not verdict.converged:
-        typer.echo(verdict.message, err=True)
+    typer.echo(verdict.message, err=not verdict.converged)
     return 0 if verdict.converged else 1

@@ -40,7 +40,8 @@ def fit(
         Path, typer.Option("--output", "-o", help="Folder for the results; made if missing")
     ],
     method: Annotated[
-        str | None, typer.Option(help="Engine; `tengri-ppl methods` lists them")
+        str | None,
+        typer.Option(help="Engine, `auto` by default; `tengri-ppl methods` lists them"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers")] = 0,
     max_memory_gb: MaxMemory = None,
@@ -50,9 +51,10 @@ def fit(
     """Fit one galaxy; write the posterior and its plots.
 
     Writes posterior.nc (ArviZ InferenceData), corner.png, sed.png, sfh.png and trace.png, and
-    prints the summary. The exit code is 0 if the fit converged (rank-normalised split R-hat below
-    1.01 and bulk ESS of at least 400 for every parameter, at most 1 % divergences), 1 if not: the
-    result is written all the same. It is 2 if the input can't be used.
+    prints the summary. The exit code is 0 if the fit converged (chains: rank-normalised split R-hat
+    below 1.01 and bulk ESS of at least 400 for every parameter, at most 1 % divergences; weighted
+    draws: k-hat below 0.7 and 400 effective ones), 1 if not: the result is written all the same. It
+    is 2 if the input can't be used.
     """
     from tengri_ppl.cli.fit import run_fit
 
@@ -65,7 +67,8 @@ def fit(
 def plan(
     galaxy: Annotated[Path, typer.Argument(help="TOML file; see examples/*.toml")],
     method: Annotated[
-        str | None, typer.Option(help="Engine; `tengri-ppl methods` lists them")
+        str | None,
+        typer.Option(help="Engine, `auto` by default; `tengri-ppl methods` lists them"),
     ] = None,
     max_memory_gb: MaxMemory = None,
     x64: Annotated[bool, typer.Option("--x64", help="Compute in 64 bit")] = False,
@@ -116,7 +119,7 @@ def methods(
     from tengri_ppl.inference.registry import get_method, list_methods
 
     for method in (get_method(name),) if name else list_methods():
-        typer.echo(f"{method.name}: {method.summary}")
+        typer.echo(f"{', '.join((method.name, *method.aliases))}: {method.summary}")
         typer.echo(f"  {method.accuracy}; needs {method.needs}; returns {method.returns}")
         typer.echo(f"  for: {method.use}")
         defaults = method.options()

@@ -125,6 +125,13 @@ class Approximation:
         self.notes.append(f"{reason}: the approximation is off; use method='auto' or 'mcmc_nuts'")
 
 
+#: The assessment of draws that are all impossible.
+_HOPELESS = {
+    **dict.fromkeys(("approximation_k", "kl_divergence", "log_evidence_error"), float("inf")),
+    **dict.fromkeys(("elbo", "log_evidence"), float("-inf")),
+}
+
+
 def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
     """Compare draws of q with the posterior p, whose normalisation is the evidence.
 
@@ -139,12 +146,16 @@ def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
         ``approximation_k``; ``elbo``, the mean of log p - log q; ``log_evidence`` by importance
         sampling with ``log_evidence_error``, infinite where k-hat says that it can't be trusted;
         ``kl_divergence`` of q from p, the difference of the two. A wide q has a good k-hat, but a
-        large divergence.
+        large divergence. Draws where p vanishes, which would make it infinite, count as if q were
+        cut off there and had to be known to the share that is left: twice its logarithm.
     """
     log_ratio = log_p - log_q
+    if not np.isfinite(log_ratio).any():
+        return _HOPELESS
     smoothed, k = smooth_weights(log_ratio)
     log_evidence, error = estimate_evidence(log_ratio, smoothed)
-    elbo = float(np.mean(log_ratio[np.isfinite(log_ratio)]))
+    finite = np.isfinite(log_ratio)
+    elbo = float(np.mean(log_ratio[finite]) + 2.0 * np.log(np.mean(finite)))
     return {
         "approximation_k": k,
         "elbo": elbo,

@@ -76,9 +76,9 @@ def run_auto(
     sampling keep a k-hat below 0.7 and reach ``min_ess``, its draws are the result, with the
     evidence. Otherwise NUTS goes on: its chains start from dispersed draws of the proposal, with
     its covariance for a mass matrix, and may leap to draws of it; or, where importance sampling
-    has learnt nothing, they start from the priors. For many coordinates geoVI,
-    reweighted, takes the place of importance sampling, and for those in between there is only
-    NUTS. What was tried is in the result's notes.
+    has learnt nothing, they start from the priors. For many coordinates geoVI, reweighted, takes
+    the place of importance sampling, and for those in between there is only NUTS. What was tried is
+    in the result's notes.
 
     Parameters
     ----------

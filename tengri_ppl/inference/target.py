@@ -166,7 +166,7 @@ class Target:
     discrete: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Trace the model once, abstractly, and check its sites."""
+        """Trace the model once, abstractly, and check its sites; no other thread traces then."""
         wait_for_background()
         sites, discrete = _latent_sites(self.model, self.args, self.kwargs)
         object.__setattr__(self, "sites", sites)

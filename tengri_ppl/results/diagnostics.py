@@ -178,6 +178,8 @@ def summary_table(inference_data: Any, names: Sequence[str], hdi_prob: float) ->
 
 def _errors(x: np.ndarray, n: float) -> tuple[float, float]:
     """Return the standard errors of mean and standard deviation, from n independent draws."""
+    if np.size(x) < 2:
+        return math.nan, math.nan
     deviation = np.square(np.ravel(x) - np.mean(x, dtype=float))
     variance = float(np.mean(deviation))
     relative = float(np.mean((deviation / variance - 1.0) ** 2)) if variance else 0.0
@@ -331,8 +333,17 @@ class _Scores:
 
 
 def _free_draws(inference_data: Any) -> dict[str, np.ndarray]:
-    """Draws (chain, draw) of each free parameter, and of each element of a vector."""
-    return chain_draws(inference_data, free_parameters(inference_data))
+    """Draws (chain, draw) of each free parameter, and of each element of a vector.
+
+    Elements that are constant by construction, as of a Cholesky factor, are left out: those that
+    never move while others of the same vector do.
+    """
+    free: dict[str, np.ndarray] = {}
+    for name in free_parameters(inference_data):
+        elements = chain_draws(inference_data, [name])
+        moving = {element: x for element, x in elements.items() if np.ptp(x) > 0.0}
+        free |= moving or elements
+    return free
 
 
 def _divergent_share(inference_data: Any) -> float:

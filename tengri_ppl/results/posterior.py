@@ -168,7 +168,7 @@ class Posterior:
         names += derived_names(self.inference_data) if derived else []
         return diagnostics.summary_table(self.inference_data, names, hdi_prob)
 
-    def summary_str(self) -> str:
+    def summary_str(self, *, verdict: bool = True) -> str:
         """Return method, size, duration, the table of `summary` and the verdict."""
         sizes = self.inference_data.posterior.sizes
         title = (
@@ -178,7 +178,8 @@ class Posterior:
         shown = shown_parameters(self.inference_data)
         hidden = [f"{k} {x.shape[1:]}" for k, x in self.samples.items() if k not in shown]
         note = f"\nnot shown: {', '.join(hidden)}" if hidden else ""
-        return f"{title}\n{self.summary().to_string()}{note}\n{self.convergence().message}"
+        end = f"\n{self.convergence().message}" if verdict else ""
+        return f"{title}\n{self.summary().to_string()}{note}{end}"
 
     def to_arviz(self) -> Any:
         """Return `inference_data`."""

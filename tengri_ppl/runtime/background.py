@@ -12,8 +12,9 @@ from tengri_ppl.errors import TengriError
 
 __all__ = ["Background", "wait_for_background"]
 
-_THREADS: list[threading.Thread] = []
-_ONE_AT_A_TIME = threading.Lock()
+#: Threads that run or wait for their turn; the first lock is for the list, the second for turns.
+_threads: list[threading.Thread] = []
+_LIST, _TURN = threading.Lock(), threading.Lock()
 
 
 class Background:
@@ -34,17 +35,18 @@ class Background:
         # the caller may have chosen it for its own thread only
         self._x64 = jnp.result_type(float) == jnp.float64
         self._thread = threading.Thread(target=self._run, daemon=True)
-        _THREADS.append(self._thread)
-        self._thread.start()
+        with _LIST:
+            self._thread.start()
+            _threads.append(self._thread)
 
     def _run(self) -> None:
         try:
-            with _ONE_AT_A_TIME, jax.enable_x64(self._x64):
+            with _TURN, jax.enable_x64(self._x64):
                 self._work()
         except BaseException as error:
             self._error = error
-        finally:
-            _THREADS.remove(self._thread)
+        with _LIST:
+            _threads.remove(self._thread)
 
     def wait(self) -> None:
         """Wait for the end.
@@ -64,6 +66,8 @@ class Background:
 
 def wait_for_background() -> None:
     """Wait for all threads that call models, except from within one of them."""
-    if threading.current_thread() not in _THREADS:
-        for thread in tuple(_THREADS):
+    with _LIST:
+        threads = tuple(_threads)
+    if threading.current_thread() not in threads:
+        for thread in threads:
             thread.join()

@@ -23,6 +23,8 @@ _LEAST_COMPILE_TIME_S = 0.3
 _PROGRAM, _LAST_USE, _LOCK = "-cache", "-atime", ".lockfile"
 _CHECKED = ".checked"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
+#: The directory of the last call of :func:`enable_persistent_cache` in this process.
+_in_use: list[Path] = []
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def enable_persistent_cache(
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_COMPILE_TIME_S)
     # JAX looks at the directory only once
     reset_cache()
+    _in_use[:] = [path]
     return path
 
 
@@ -91,7 +94,7 @@ def cache_stats(directory: str | Path | None = None) -> CacheStats:
     Parameters
     ----------
     directory : str or Path, optional
-        By default the one in use, or else the default of :func:`enable_persistent_cache`.
+        By default that of :func:`enable_persistent_cache` in this process, or its default.
     """
     path = _directory_in_use(directory)
     sizes = [program.stat().st_size for program in _programs(path)]
@@ -104,7 +107,7 @@ def clear_cache(directory: str | Path | None = None) -> int:
     Parameters
     ----------
     directory : str or Path, optional
-        By default the one in use, or else the default of :func:`enable_persistent_cache`. Other
+        By default that of :func:`enable_persistent_cache` in this process, or its default. Other
         files in it stay.
 
     Returns
@@ -124,8 +127,7 @@ def _default_directory() -> str | Path:
 
 
 def _directory_in_use(directory: str | Path | None) -> Path:
-    now = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    return Path(directory or now or _default_directory()).expanduser()
+    return Path(directory or next(iter(_in_use), _default_directory())).expanduser()
 
 
 def _programs(path: Path) -> list[Path]:

@@ -37,7 +37,7 @@ from tengri_ppl.results.inference_data import build_inference_data
 from tengri_ppl.results.marginals import marginal_draws
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.progress import progress_report
-from tengri_ppl.runtime.background import Background
+from tengri_ppl.runtime.background import Background, wait_for_background
 from tengri_ppl.runtime.chunks import map_draws
 from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
 from tengri_ppl.workflows.precompile import background_allowed, method_names, shortest_run
@@ -150,9 +150,8 @@ class Fitter:
         """Compile engines before they are needed; fits of other galaxies use the same programs.
 
         Each engine makes one fit, of few draws if it makes chains, whose result is dropped. The
-        programs stay in memory together
-        until an engine that is not among them runs; see :meth:`run`. After
-        :func:`tengri_ppl.enable_persistent_cache` they are on the disk as well.
+        programs stay in memory together until an engine that is not among them runs; see
+        :meth:`run`. After :func:`tengri_ppl.enable_persistent_cache` they are on the disk as well.
 
         Parameters
         ----------
@@ -175,10 +174,11 @@ class Fitter:
             self._run(method, jax.random.key(0), lean=False, **settings)
 
     def _wait(self) -> None:
-        """Wait for programs that are being compiled."""
+        """Wait for programs that are being compiled, those of others as well."""
         if self._background is not None:
             background, self._background = self._background, None
             background.wait()
+        wait_for_background()
 
     def run(
         self,

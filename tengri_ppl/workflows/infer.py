@@ -19,6 +19,7 @@ from tengri_ppl.inference.target import Target
 from tengri_ppl.results.model_data import build_model_data
 from tengri_ppl.results.posterior import Posterior
 from tengri_ppl.results.progress import progress_report
+from tengri_ppl.runtime.background import wait_for_background
 from tengri_ppl.runtime.memory import peak_rss_bytes, release_memory
 
 __all__ = ["checked_arguments", "infer"]
@@ -88,6 +89,7 @@ def infer(
     ...         numpyro.sample("y", dist.Normal(slope * x, 0.1), obs=y)
     >>> posterior = tg.infer(model, (x, y), key=jax.random.key(0))
     """
+    wait_for_background()
     begin = time.perf_counter()
     key = jax.random.key(42) if key is None else key
     key_run, key_data = jax.random.split(key)

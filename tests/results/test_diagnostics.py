@@ -88,6 +88,16 @@ def test_a_constant_parameter_is_no_convergence():
     assert not convergence(inference_data(np.ones((CHAINS, DRAWS))))
 
 
+def test_elements_that_are_constant_by_construction_do_not_count():
+    """Above the diagonal of a Cholesky factor; but a vector that does not move at all is frozen."""
+    factor = np.random.default_rng(4).normal(size=(CHAINS, DRAWS, 2, 2))
+    factor[..., 0, 1] = 0.0
+    free = {"model_free": '["factor"]'}
+    verdict = convergence(az.from_dict(posterior={"factor": factor}, attrs=free))
+    assert verdict.converged, verdict.message
+    assert not convergence(az.from_dict(posterior={"factor": np.ones_like(factor)}, attrs=free))
+
+
 def test_only_free_parameters_count():
     idata = inference_data(chains())
     idata.posterior["a_v"] = idata.posterior["x"] + 10.0 * idata.posterior["chain"]

@@ -98,6 +98,7 @@ def test_there_may_be_nothing(tmp_path):
 
 @pytest.mark.parametrize("variable", ["TENGRI_JAX_CACHE_DIR", "TENGRI_PPL_JAX_CACHE_DIR"])
 def test_the_directory_can_be_named_by_the_environment(monkeypatch, tmp_path, directory, variable):
+    monkeypatch.delenv("TENGRI_PPL_JAX_CACHE_DIR", raising=False)
     monkeypatch.setenv("TENGRI_JAX_CACHE_DIR", str(tmp_path / "other"))
     monkeypatch.setenv(variable, str(tmp_path / "named"))
     assert tg.enable_persistent_cache() == tmp_path / "named"
