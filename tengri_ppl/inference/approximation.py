@@ -151,7 +151,7 @@ def assess(log_p: np.ndarray, log_q: np.ndarray) -> dict[str, float]:
     """
     log_ratio = log_p - log_q
     if not np.isfinite(log_ratio).any():
-        return _HOPELESS
+        return dict(_HOPELESS)
     smoothed, k = smooth_weights(log_ratio)
     log_evidence, error = estimate_evidence(log_ratio, smoothed)
     finite = np.isfinite(log_ratio)
