@@ -140,7 +140,7 @@ def _evaluate(
     """Evaluate draws (chain, draw)."""
     out = map_draws(partial(_evaluate_chunk, sed, noise, data), params, key)
     # Squares of fluxes in cgs units vanish in 32 bits.
-    out["flux"] = out["flux"].astype(float) * MICROJANSKY_CGS
+    out["flux"] = np.multiply(out["flux"], MICROJANSKY_CGS, dtype=float)
     out["derived"] = {name: out["derived"][name] for name in DERIVED}
     return out
 

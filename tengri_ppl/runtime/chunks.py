@@ -94,8 +94,13 @@ def map_draws(
     size = points_at_once(sum(int(np.prod(np.shape(v)[2:])) for v in draws.values()))
     n_chunk = -(-n // size)
     flat = {k: np.resize(v, (n_chunk * size, *np.shape(v)[2:])) for k, v in draws.items()}
-    parts = []
+    out: Any = None
     for i in range(n_chunk):
-        chunk = {k: v[i * size : (i + 1) * size] for k, v in flat.items()}
-        parts.append(jax.device_get(function(chunk, jax.random.fold_in(key, i))))
-    return jax.tree.map(lambda *x: np.concatenate(x)[:n].reshape(*shape, *x[0].shape[1:]), *parts)
+        rows = slice(i * size, (i + 1) * size)
+        chunk = {k: v[rows] for k, v in flat.items()}
+        found = jax.device_get(function(chunk, jax.random.fold_in(key, i)))
+        if out is None:
+            out = jax.tree.map(lambda x: np.empty((n_chunk * size, *x.shape[1:]), x.dtype), found)
+        for filled, part in zip(jax.tree.leaves(out), jax.tree.leaves(found), strict=True):
+            filled[rows] = part
+    return jax.tree.map(lambda x: x[:n].reshape(*shape, *x.shape[1:]), out)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tengri_ppl.runtime.chunks import map_chunks
+from tengri_ppl.runtime.chunks import CHUNK, map_chunks, map_draws
+from tengri_ppl.runtime.compilation import count_compilations
 
 
 # 12 has the divisor 4, of 13 the last chunk is filled up, 500 at 221 makes four chunks of 125
@@ -37,3 +38,22 @@ def test_random_keys_are_points_too():
     keys = jax.random.split(jax.random.key(0), 7)
     found = map_chunks(jax.random.uniform, keys, 3)
     np.testing.assert_array_equal(found, jax.vmap(jax.random.uniform)(keys))
+
+
+@pytest.mark.parametrize("n_draw", [1, CHUNK // 2, CHUNK])
+def test_draws_keep_their_places_and_other_numbers_of_them_compile_nothing(n_draw):
+    """Three chains: less than a chunk, a chunk and a half, and three chunks."""
+    x = np.arange(6.0 * n_draw).reshape(3, n_draw, 2)
+
+    @jax.jit
+    def function(draws, key):
+        noise = jax.random.normal(key, draws["x"].shape)
+        return {"sum": draws["x"].sum(axis=1), "noise": noise}
+
+    found = map_draws(function, {"x": x}, jax.random.key(0))
+    np.testing.assert_array_equal(found["sum"], x.sum(axis=2))
+    assert found["noise"].shape == x.shape
+    assert len(np.unique(found["noise"])) == x.size
+    with count_compilations() as count:
+        map_draws(function, {"x": np.zeros((2, 2 * CHUNK + 1, 2))}, jax.random.key(1))
+    assert count.programs == 0
