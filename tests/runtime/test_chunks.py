@@ -53,7 +53,8 @@ def test_draws_keep_their_places_and_other_numbers_of_them_compile_nothing(n_dra
     found = map_draws(function, {"x": x}, jax.random.key(0))
     np.testing.assert_array_equal(found["sum"], x.sum(axis=2))
     assert found["noise"].shape == x.shape
-    assert len(np.unique(found["noise"])) == x.size
+    # some numbers of 32 bits are drawn twice, but no chunk is
+    assert len(np.unique(found["noise"])) > 0.99 * x.size
     with count_compilations() as count:
         map_draws(function, {"x": np.zeros((2, 2 * CHUNK + 1, 2))}, jax.random.key(1))
     assert count.programs == 0
