@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -25,6 +26,10 @@ __all__ = [
 
 GIGABYTE = 1e9
 _PAGES = Path("/proc/self/statm")
+#: In glibc's malloc.h, and its settings in the environment.
+_MMAP_THRESHOLD = -3
+_ALLOCATOR_SETTINGS = {"GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"}
+_LARGE_BLOCK = 1_000_000
 _log = logging.getLogger("tengri_ppl.memory")
 
 #: Called with (phase, done, total, divergences) after every block of work.
@@ -54,12 +59,17 @@ def release_memory() -> None:
     """Give freed memory back to the operating system, where the C library can (glibc).
 
     A compiler's memory is freed in small pieces, which the allocator keeps: 0.2-0.4 GB for each
-    large program. It takes some milliseconds.
+    large program. It takes some milliseconds. From the first call on blocks of a megabyte and more
+    are given back when they are freed, where the allocator would keep them for each thread (0.2 GB
+    on models of galaxies, more from fit to fit), unless the environment has settings for it.
     """
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        library = ctypes.CDLL(None)
+        trim, set_option = library.malloc_trim, library.mallopt
     except (OSError, TypeError, AttributeError):
         return
+    if _ALLOCATOR_SETTINGS.isdisjoint(os.environ):
+        set_option(_MMAP_THRESHOLD, _LARGE_BLOCK)
     trim(0)
 
 

@@ -1,6 +1,7 @@
 """Memory of this process: counted, given back when freed, and watched."""
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -46,6 +47,41 @@ def test_small_pieces_are_given_back():
     assert len(keep) == PIECE
     assert full - rss_bytes() > 0.5 * PIECE * N_PIECES
     assert peak_rss_bytes() > 0.9 * full
+
+
+#: Blocks as glibc treats them, as we have it treat them, and as the environment says.
+KEPT = [("glibc's", {}, True), ("ours", {}, False), ("ours", {"MALLOC_ARENA_MAX": "9"}, True)]
+
+LARGE_BLOCKS = """
+import sys
+import numpy as np
+from tengri_ppl.runtime.memory import release_memory, rss_bytes
+if sys.argv[1] == "ours":
+    release_memory()
+np.ones(20_000_000, dtype=np.uint8)  # glibc keeps blocks of this size from here on
+before = rss_bytes()
+pieces = [(np.ones(4_000_000, np.uint8), np.ones(100_000, np.uint8)) for _ in range(50)]
+full = rss_bytes()
+between = [piece for _, piece in pieces]
+del pieces
+print((rss_bytes() - before) / (full - before))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
+@pytest.mark.parametrize(("whose", "settings", "is_kept"), KEPT)
+def test_large_blocks_are_given_back_at_once(whose, settings, is_kept):
+    environment = {n: x for n, x in os.environ.items() if not n.startswith("MALLOC_")}
+    command = [sys.executable, "-c", LARGE_BLOCKS, whose]
+    done = subprocess.run(
+        command,
+        env={**environment, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert (float(done.stdout) > 0.5) == is_kept
 
 
 def test_it_warns_once_and_stops(caplog):
