@@ -22,7 +22,6 @@ import time
 
 START = time.perf_counter()
 os.environ.setdefault("NPROC", "4")
-os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 
 import argparse
 import json
