@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tengri_ppl._arviz import load_arviz
 from tengri_ppl.inference.approximation import MAX_DIVERGENCE
-from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS, rank_rhat
+from tengri_ppl.inference.convergence import MAX_RHAT, MIN_ESS
 from tengri_ppl.inference.geometric import MAX_UNSOLVED
 from tengri_ppl.inference.modes import MAX_DECREMENT
 from tengri_ppl.inference.pareto import MAX_PARETO_K
-from tengri_ppl.results.variables import chain_draws, free_parameters
+from tengri_ppl.results.statistics import (
+    effective_sample_sizes,
+    free_draws,
+    independent_draws,
+    rhats,
+)
 
-if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
-
-__all__ = [
-    "Convergence",
-    "autocorrelations",
-    "convergence",
-    "effective_sample_sizes",
-    "rhats",
-    "summary_table",
-]
+__all__ = ["Convergence", "convergence"]
 
 #: A chain of which a larger share of draws repeats the one before is frozen.
 _FROZEN_SHARE = 0.95
@@ -108,8 +102,8 @@ def convergence(
         that stand for weighted ones are judged by their number and by the tail of the weights
         (k-hat below 0.7: Vehtari et al. 2024, JMLR 25, 72), those of nested sampling by whether
         new points were independent draws (insertion ranks: Fowlie, Handley & Su 2020, MNRAS 497,
-        5256). For an approximation the verdict says
-        whether it is close to the posterior, for a point whether it is a mode.
+        5256). For an approximation the verdict says whether it is close to the posterior, for a
+        point whether it is a mode.
     """
     if "insertion_p_value" in inference_data.attrs:
         return _nested_verdict(inference_data, min_ess)
@@ -119,7 +113,7 @@ def convergence(
         return _mode_verdict(inference_data)
     if "approximation_k" in inference_data.attrs:
         return _approximate_verdict(inference_data)
-    draws = _free_draws(inference_data)
+    draws = free_draws(inference_data)
     scores = _Scores(
         rhat=_Worst(rhats(inference_data), largest=True),
         bulk=_Worst(effective_sample_sizes(inference_data, "bulk")),
@@ -142,59 +136,9 @@ def convergence(
     )
 
 
-def effective_sample_sizes(inference_data: Any, method: str = "bulk") -> dict[str, float]:
-    """Effective sample size of each free scalar, ``"bulk"`` or ``"tail"`` as ArviZ has them.
-
-    Of draws that form no chains it is their number, or, if they were resampled from weighted ones,
-    as many as the weights allow.
-    """
-    az, draws = load_arviz(), _free_draws(inference_data)
-    if not _are_chains(inference_data):
-        return dict.fromkeys(draws, _independent_draws(inference_data))
-    return {name: float(az.ess(x, method=method)) for name, x in draws.items()}
-
-
-def rhats(inference_data: Any) -> dict[str, float]:
-    """Rank-normalised split R-hat of each free scalar; NaN for draws that form no chains."""
-    draws = _free_draws(inference_data)
-    if not _are_chains(inference_data):
-        return dict.fromkeys(draws, math.nan)
-    return {name: rank_rhat(x) for name, x in draws.items()}
-
-
-def summary_table(inference_data: Any, names: Sequence[str], hdi_prob: float) -> pd.DataFrame:
-    """Make the table of ``arviz.summary``, with errors that know which draws are independent."""
-    az, options = load_arviz(), {"var_names": list(names), "hdi_prob": hdi_prob, "round_to": "none"}
-    if _are_chains(inference_data):
-        chains: pd.DataFrame = az.summary(inference_data, **options)
-        return chains.round(4)
-    table: pd.DataFrame = az.summary(inference_data, kind="stats", **options)
-    n, draws = _independent_draws(inference_data), chain_draws(inference_data, names).values()
-    table["mcse_mean"], table["mcse_sd"] = zip(*(_errors(x, n) for x in draws), strict=True)
-    table["ess_bulk"] = table["ess_tail"] = n
-    table["r_hat"] = math.nan
-    return table.round(4)
-
-
-def _errors(x: np.ndarray, n: float) -> tuple[float, float]:
-    """Return the standard errors of mean and standard deviation, from n independent draws."""
-    if np.size(x) < 2:
-        return math.nan, math.nan
-    deviation = np.square(np.ravel(x) - np.mean(x, dtype=float))
-    variance = float(np.mean(deviation))
-    relative = float(np.mean((deviation / variance - 1.0) ** 2)) if variance else 0.0
-    return math.sqrt(variance / n), math.sqrt(variance * relative / n) / 2.0
-
-
-def autocorrelations(inference_data: Any) -> dict[str, np.ndarray]:
-    """Autocorrelation of each free scalar at all lags, the mean over chains, (draw,)."""
-    draws = _free_draws(inference_data)
-    return {name: np.mean(load_arviz().autocorr(x), axis=0) for name, x in draws.items()}
-
-
 def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
     """Judge importance sampling by its effective number of draws and the tail of its weights."""
-    k, n = float(inference_data.attrs["pareto_k"]), _independent_draws(inference_data)
+    k, n = float(inference_data.attrs["pareto_k"]), independent_draws(inference_data)
     problems = _unseen(inference_data.attrs)
     if not k < MAX_PARETO_K:
         problems.append(f"k-hat of the weights is {k:.2f} (limit {MAX_PARETO_K:g})")
@@ -207,26 +151,9 @@ def _weighted_verdict(inference_data: Any, min_ess: float) -> Convergence:
     return _verdict(problems, n, figures, f"{more}use method='mcmc_nuts'")
 
 
-def _independent_draws(inference_data: Any) -> float:
-    """Count draws that form no chains; of resampled ones, as many as the weights allow.
-
-    The errors of the weighted draws and of resampling them add up: 1/n = 1/n_eff + 1/n_draws.
-    """
-    n_effective = float(inference_data.attrs.get("n_effective", math.inf))
-    sizes = inference_data.posterior.sizes
-    return 1.0 / (1.0 / n_effective + 1.0 / (sizes["draw"] * sizes["chain"]))
-
-
-def _are_chains(inference_data: Any) -> bool:
-    """Whether draws follow one another, so that R-hat says something."""
-    attrs = inference_data.attrs
-    independent = "n_effective" in attrs or "approximation_k" in attrs
-    return not independent and attrs.get("method") != "map"
-
-
 def _nested_verdict(inference_data: Any, min_ess: float) -> Convergence:
     """Judge nested sampling by whether it ended, and by whether new points were independent."""
-    attrs, n, problems, advice = inference_data.attrs, _independent_draws(inference_data), [], []
+    attrs, n, problems, advice = inference_data.attrs, independent_draws(inference_data), [], []
     p, left, stuck, rounding = (
         float(attrs[name])
         for name in ("insertion_p_value", "unfinished", "stuck_share", "log_likelihood_rounding")
@@ -278,7 +205,7 @@ def _approximate_verdict(inference_data: Any) -> Convergence:
         )
     if share < _MIN_MODE_SHARE:
         problems.append(f"other modes hold {1.0 - share:.0%} of the probability")
-    n = _independent_draws(inference_data)
+    n = independent_draws(inference_data)
     figures = f"k-hat of the approximation {k:.2f}, {n:.0f} independent draws of it"
     return _verdict(problems, n, figures, "use method='auto' or 'mcmc_nuts'")
 
@@ -330,20 +257,6 @@ class _Scores:
     divergences: float
     frozen: tuple[int, ...]
     n_draws: int
-
-
-def _free_draws(inference_data: Any) -> dict[str, np.ndarray]:
-    """Draws (chain, draw) of each free parameter, and of each element of a vector.
-
-    Elements that are constant by construction, as of a Cholesky factor, are left out: those that
-    never move while others of the same vector do.
-    """
-    free: dict[str, np.ndarray] = {}
-    for name in free_parameters(inference_data):
-        elements = chain_draws(inference_data, [name])
-        moving = {element: x for element, x in elements.items() if np.ptp(x) > 0.0}
-        free |= moving or elements
-    return free
 
 
 def _divergent_share(inference_data: Any) -> float:

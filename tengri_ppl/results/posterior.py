@@ -14,7 +14,7 @@ from jax import Array
 from tengri_ppl.errors import DataError, ParameterError, suggest
 from tengri_ppl.models.parameters import Parameters
 from tengri_ppl.models.sed import SEDModel
-from tengri_ppl.results import diagnostics
+from tengri_ppl.results import diagnostics, statistics
 from tengri_ppl.results.derived import linear_quantities
 from tengri_ppl.results.diagnostics import Convergence
 from tengri_ppl.results.marginals import Validation, compare_marginals, marginal_priors
@@ -166,7 +166,7 @@ class Posterior:
         """
         names = shown_parameters(self.inference_data)
         names += derived_names(self.inference_data) if derived else []
-        return diagnostics.summary_table(self.inference_data, names, hdi_prob)
+        return statistics.summary_table(self.inference_data, names, hdi_prob)
 
     def summary_str(self, *, verdict: bool = True) -> str:
         """Return method, size, duration, the table of `summary` and the verdict."""
@@ -200,18 +200,18 @@ class Posterior:
 
         Of draws that were resampled from weighted ones only as many count as the weights allow.
         """
-        return diagnostics.effective_sample_sizes(self.inference_data)
+        return statistics.effective_sample_sizes(self.inference_data)
 
     def rhat(self) -> dict[str, float]:
         """Rank-normalised split R-hat of each free parameter, and of each element of a vector.
 
         NaN for draws that form no chains.
         """
-        return diagnostics.rhats(self.inference_data)
+        return statistics.rhats(self.inference_data)
 
     def autocorrelation(self) -> dict[str, np.ndarray]:
         """Autocorrelation of each free parameter at lags 0, 1, ..., the mean over chains."""
-        return diagnostics.autocorrelations(self.inference_data)
+        return statistics.autocorrelations(self.inference_data)
 
     # -- more of it --------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tengri_ppl.results import convergence
-from tengri_ppl.results.diagnostics import effective_sample_sizes, rhats, summary_table
+from tengri_ppl.results.statistics import effective_sample_sizes, rhats, summary_table
 
 CHAINS, DRAWS = 4, 1000
 
